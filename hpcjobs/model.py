@@ -1,0 +1,471 @@
+"""The values that the program is about: a request, a site, a plan, a script.
+
+Plain frozen dataclasses. `site/` checks them with pydantic where files are read (and makes the JSON schema
+from the docstrings below each field); nothing here imports anything slow. Names are Slurm's where it has one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+from hpcjobs.units import Duration, Memory  # noqa: TC001 - pydantic resolves these annotations at run time
+
+if TYPE_CHECKING:
+    from hpcjobs.shell import Shell
+
+# Unknown keys are refused, and field docstrings become the JSON schema's descriptions.
+_STRICT: dict[str, Any] = {"extra": "forbid", "use_attribute_docstrings": True}
+
+
+# ---------------------------------------------------------------------------------------- the request
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobSpec:
+    """What a person asks for: the options of `hpcjob submit`, the keys of a job file, the arguments of `Job`."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    command: tuple[str, ...] = ()
+    """The program and its arguments; each rank runs it."""
+    image: str = ""
+    """Container image: a .sif or squashfs file, or an image directory. Empty runs on the bare host."""
+    name: str = ""
+    """Job name; by default the program's name."""
+    nodes: int | None = None
+    """Number of nodes. With it and no `ntasks`, ranks fill the nodes where the site says how large they are."""
+    ntasks: int | None = None
+    """Number of ranks in all."""
+    ntasks_per_node: int | None = None
+    """Number of ranks on each node."""
+    cpus_per_task: int | None = None
+    """Cores (threads) of each rank; OMP_NUM_THREADS follows it."""
+    gpus_per_node: int | None = None
+    """GPUs on each node."""
+    gpu_type: str = ""
+    """Kind of GPU, where a site has several (a100, mi250x)."""
+    mem: Memory | None = None
+    """Memory on each node: 4G, 512M."""
+    mem_per_cpu: Memory | None = None
+    """Memory for each core; instead of `mem`."""
+    time: Duration | None = None
+    """Walltime limit: 30 (minutes), 2h, 02:00:00, 1-12:00:00."""
+    partition: str = ""
+    """Partition (queue)."""
+    account: str = ""
+    """Account (project) that pays."""
+    qos: str = ""
+    """Quality of service."""
+    constraint: str = ""
+    """Node features that are needed."""
+    reservation: str = ""
+    """Reservation to run in."""
+    licenses: str = ""
+    """Licences that are needed, also file systems at some sites: scratch,cfs."""
+    exclusive: bool = False
+    """Whole nodes, shared with nobody."""
+    hold: bool = False
+    """Submit held; `hpcjob release` lets it go."""
+    requeue: bool | None = None
+    """Whether the scheduler may start the job again after a node failure or preemption."""
+    array: str = ""
+    """Indices of a job array, with a limit of tasks at once if wanted: 0-99%10."""
+    dependency: str = ""
+    """When to start: afterok:j12, afterany:j12:j13, singleton; several joined by commas."""
+    workdir: str = ""
+    """Working directory; by default the one of the submission."""
+    output: str = ""
+    """File for standard output; %j %A %a %x as in Slurm. By default in the job's own folder."""
+    error: str = ""
+    """File for standard error; with `output` alone, both go there."""
+    env: dict[str, str] = field(default_factory=dict)
+    """Environment variables for the program, in the container too."""
+    bind: tuple[str, ...] = ()
+    """Folders or files of the host to show in the container: SRC, SRC:DST or SRC:DST:ro."""
+    modules: tuple[str, ...] = ()
+    """Modules to load, after the site's own."""
+    runtime: str = ""
+    """Container runtime, or `none`; by default the site's."""
+    launcher: str = ""
+    """Program that starts the ranks (srun, mpirun, mpiexec, none); by default the site's."""
+    mpi: str = "auto"
+    """How ranks find each other: auto, none, or a kind of the launcher's (pmi2, pmix)."""
+    template: str = ""
+    """A template file to use instead of the site's."""
+    directives: tuple[str, ...] = ()
+    """More options for the scheduler, as it spells them: --switches=1."""
+
+
+# ------------------------------------------------------------------------------------------- the site
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeShape:
+    """What one node of a partition offers to jobs."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    cores: int = 0
+    """Cores that jobs may use; 0 = not known."""
+    memory: Memory | None = None
+    """Memory that jobs may use."""
+    gpus: int = 0
+    """GPUs."""
+    gpu_type: str = ""
+    """Kind of GPU as the scheduler spells it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Partition:
+    """One partition (queue) and its limits; what is not given is not checked."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    default: bool = False
+    """Whether the scheduler uses it when none is named."""
+    description: str = ""
+    """What it is for, in a few words."""
+    max_time: Duration | None = None
+    """Longest walltime."""
+    nodes: int = 0
+    """Nodes there are; 0 = not known."""
+    min_nodes: int = 0
+    """Fewest nodes of a job."""
+    max_nodes: int = 0
+    """Most nodes of a job; 0 = all of them."""
+    node: NodeShape = field(default_factory=NodeShape)
+    """Shape of its nodes."""
+    require: tuple[str, ...] = ()
+    """Fields that a job must give here, besides the site's own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SchedulerConfig:
+    """The batch system and how to talk to it."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    kind: str = "local"
+    """slurm or local; plug-ins may add more."""
+    timeout: float = 30
+    """Seconds after which a query that got no answer is given up."""
+    submit_timeout: float = 60
+    """The same for a submission."""
+    poll_interval: float = 5
+    """Least seconds between two polls, however many terminals ask."""
+    accounting: bool = True
+    """Whether the accounting database may be asked (Slurm: sacct)."""
+    export: Literal["all", "none"] = "all"
+    """Whether the environment of the submission reaches the job (sbatch --export)."""
+    limits: Literal["site", "ask"] = "site"
+    """Where partitions and limits come from: this file, or the scheduler (asked at most once an hour)."""
+    extra: dict[str, Any] = field(default_factory=dict)
+    """Options of this kind of scheduler; its reference page lists them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GpuConfig:
+    """The GPUs of a site and how its scheduler wants them asked for."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    kind: Literal["none", "nvidia", "amd", "intel"] = "none"
+    """Maker, which decides the runtime's GPU flag."""
+    request: Literal["gpus-per-node", "gres", "gpus-per-task"] = "gpus-per-node"
+    """Directive that asks for them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LauncherConfig:
+    """The program that starts the ranks."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    kind: str = "none"
+    """srun, mpirun (Open MPI), mpiexec (hydra) or none."""
+    command: str = ""
+    """Its path, if it is not on PATH by its own name."""
+    options: tuple[str, ...] = ()
+    """More options, put after hpcjob's own."""
+    cpu_bind: str = "cores"
+    """What each rank is bound to: cores, threads, sockets or none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuntimeConfig:
+    """A container runtime of the site."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    kind: str = "none"
+    """apptainer, singularity, charliecloud or none."""
+    command: str = ""
+    """Its path, if it is not on PATH by its own name."""
+    version: str = ""
+    """Its version on the compute nodes, where that matters."""
+    modules: tuple[str, ...] = ()
+    """Modules that bring it."""
+    options: tuple[str, ...] = ()
+    """More options, put before the image."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MpiConfig:
+    """How MPI programs are wired up."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    default: str = ""
+    """What `--mpi auto` means here: a kind of the launcher's, or empty for the launcher's own default."""
+    types: tuple[str, ...] = ()
+    """Kinds the launcher offers (srun --mpi=list); empty = not known, so not checked."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectConfig:
+    """How a machine is recognised; every key given must match."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    hostname: str = ""
+    """Regular expression for the full host name."""
+    env: dict[str, str] = field(default_factory=dict)
+    """Environment variables and a regular expression for the value of each."""
+    file: str = ""
+    """A file that exists there."""
+    command: str = ""
+    """A program that is on PATH there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """One machine: a YAML file. Everything has a default, so a file says only what is special."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    name: str
+    """Name for --site; the file's name."""
+    description: str = ""
+    """One line for people."""
+    detect: DetectConfig | None = None
+    """How to recognise the machine; without it the site must be named."""
+    scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
+    """The batch system."""
+    partitions: dict[str, Partition] = field(default_factory=dict)
+    """Partitions by name; empty = not checked."""
+    defaults: dict[str, Any] = field(default_factory=dict)
+    """Fields of a job used when it does not give them: {partition: debug, time: 1h}."""
+    require: tuple[str, ...] = ()
+    """Fields that every job must give: [account, time]."""
+    directives: tuple[str, ...] = ()
+    """Directives that every script gets, as the scheduler spells them."""
+    modules: tuple[str, ...] = ()
+    """Modules that every job loads."""
+    module_init: str = ""
+    """Line that makes `module` known in a batch shell, where that is not done already."""
+    env: dict[str, str] = field(default_factory=dict)
+    """Environment of every job; $NAME is expanded on the node."""
+    gpu: GpuConfig = field(default_factory=GpuConfig)
+    """GPUs."""
+    launcher: LauncherConfig = field(default_factory=LauncherConfig)
+    """The launcher used by default."""
+    launchers: tuple[LauncherConfig, ...] = ()
+    """Others that may be chosen."""
+    runtimes: tuple[RuntimeConfig, ...] = ()
+    """Container runtimes, the preferred first."""
+    mpi: MpiConfig = field(default_factory=MpiConfig)
+    """MPI."""
+    bind: tuple[str, ...] = ()
+    """Folders shown in every container: SRC, SRC:DST or SRC:DST:ro; $NAME is expanded on the node."""
+    scratch: str = ""
+    """Fast folder of a job; $NAME is expanded on the node. Exported as HPCJOB_SCRATCH."""
+    jobs_folder: str = ""
+    """Where job folders are kept, if the home is not visible on the nodes; $NAME is expanded at submission."""
+    template: str = ""
+    """Template to use; by default the scheduler's own."""
+
+
+# ------------------------------------------------------------------------------------------ the facts
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What was seen of an image without running it."""
+
+    path: str  # absolute; empty for the bare host
+    kind: Literal["none", "sif", "squashfs", "directory", "reference"] = "none"
+    arch: str = ""  # as `uname -m` says it; empty = not known
+    # Folders asked about (bind targets) that the image does not have; None = could not be seen.
+    missing: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class HostFacts:
+    """What planning needs to know of the machine and the person that submit."""
+
+    cwd: str
+    home: str = ""
+    user: str = ""
+    arch: str = ""
+    folder: str = ""  # of the job; absolute
+    tag: str = ""
+
+
+# ------------------------------------------------------------------------------------------- the plan
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Where ranks go. All are counts of at least 1, `gpus_per_node` of at least 0."""
+
+    nodes: int = 1
+    ntasks: int = 1
+    ntasks_per_node: int = 1  # on the fullest node
+    cpus_per_task: int = 1
+    gpus_per_node: int = 0
+
+
+@dataclass(frozen=True)
+class Bind:
+    """A folder or file of the host, shown in the container. May hold `$NAME` if `expand` is set."""
+
+    source: str
+    target: str
+    readonly: bool = False
+    expand: bool = False
+
+
+@dataclass(frozen=True)
+class ContainerRequest:
+    """What a runtime is asked to wrap."""
+
+    image: ImageFacts
+    program: tuple[str, ...]
+    workdir: str
+    binds: tuple[Bind, ...] = ()
+    env: dict[str, str] = field(default_factory=dict)
+    gpu: str = "none"  # kind of GPU that the job asked for
+    mpi: str = ""
+    ntasks_per_node: int = 1
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """How a rank's program is started inside a container: not always a prefix.
+
+    Pyxis is options of srun (`launcher_args`), Shifter wants directives in the header, Apptainer an argv.
+    """
+
+    argv: tuple[str | Shell, ...]  # runtime and its options, without the program
+    program: tuple[str | Shell, ...]  # the program, as the runtime wants it named
+    launcher_args: tuple[str | Shell, ...] = ()
+    directives: tuple[str, ...] = ()
+    env: dict[str, str | Shell] = field(default_factory=dict)
+    setup: tuple[Shell, ...] = ()  # lines run once on the batch node, before the launch
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How the ranks are started: the launcher's argv and the environment it needs."""
+
+    argv: tuple[str | Shell, ...]
+    env: dict[str, str | Shell] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+class Runtime(Protocol):
+    """A container runtime. Stateless; its constructor takes the site's `RuntimeConfig` and runs nothing."""
+
+    name: str
+
+    def wrap(self, request: ContainerRequest) -> Invocation:
+        """The invocation for one rank.
+
+        Raises:
+            PlanError: the runtime cannot do what is asked; names the nearest thing that can.
+        """
+
+
+class Launcher(Protocol):
+    """A launcher. Stateless; its constructor takes the site's `LauncherConfig` and runs nothing."""
+
+    name: str
+
+    def command(self, shape: Shape, *, mpi: str, extra: tuple[str | Shell, ...] = ()) -> Launch:
+        """The command line that starts `shape.ntasks` ranks; `extra` are the runtime's `launcher_args`.
+
+        `mpi` is "" for the launcher's own default.
+
+        Raises:
+            PlanError: the launcher cannot place ranks so.
+        """
+
+
+@dataclass(frozen=True)
+class Note:
+    """One decision of the plan and why it fell so; `explain` and the summary print it."""
+
+    subject: str
+    decision: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything decided: the only thing a template sees. Empty means not asked for."""
+
+    tag: str
+    name: str
+    site: str
+    scheduler: str
+    template: str
+    folder: str
+    workdir: str
+    output: str  # Slurm's filename patterns (%j %A %a %x %%) stand in it
+    error: str
+    shape: Shape
+    launch: tuple[tuple[str | Shell, ...], ...]  # launcher, runtime, program: a line each
+    image: str = ""
+    runtime: str = "none"
+    launcher: str = "none"
+    mpi: str = ""
+    command: tuple[str, ...] = ()
+    # Whether the request fixed the shape, or it was filled in: -n without -N leaves the nodes to the scheduler.
+    nodes_asked: bool = True
+    mem: Memory | None = None
+    mem_per_cpu: Memory | None = None
+    time: Duration | None = None
+    partition: str = ""
+    account: str = ""
+    qos: str = ""
+    constraint: str = ""
+    reservation: str = ""
+    licenses: str = ""
+    gpu_kind: str = "none"
+    gpu_type: str = ""
+    gpu_request: str = "gpus-per-node"
+    exclusive: bool = False
+    hold: bool = False
+    requeue: bool | None = None
+    array: str = ""
+    array_limit: int = 0
+    dependency: str = ""  # in the scheduler's own ids
+    export: str = "all"
+    directives: tuple[str, ...] = ()
+    module_init: str = ""
+    modules: tuple[str, ...] = ()
+    site_env: dict[str, str] = field(default_factory=dict)  # $NAME is expanded on the node
+    env: dict[str, str | Shell] = field(default_factory=dict)  # literal, but for Shell values
+    scratch: str = ""
+    setup: tuple[Shell, ...] = ()
+    notes: tuple[Note, ...] = ()
+
+
+@dataclass(frozen=True)
+class Script:
+    """A rendered batch script."""
+
+    text: str
+    template: str  # the file it came from

@@ -1,0 +1,125 @@
+"""Every file and folder that hpcjobs reads or writes, by name."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent
+
+
+def data_home() -> Path:
+    """Where the database and the job folders live: `$HPCJOBS_HOME`, else below `$XDG_DATA_HOME`."""
+    if home := os.environ.get("HPCJOBS_HOME"):
+        return Path(home).absolute()
+    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local/share")
+    return Path(base) / "hpcjobs"
+
+
+def database() -> Path:
+    """The job database."""
+    return data_home() / "jobs.sqlite3"
+
+
+def config_home() -> Path:
+    """The user's own sites and templates."""
+    base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+    return Path(base) / "hpcjobs"
+
+
+def cache_home() -> Path:
+    """What can be asked again: a cluster's partitions, say."""
+    return data_home() / "cache"
+
+
+def packaged(kind: str) -> Path:
+    """The folder of built-in `templates` or `sites`, in a wheel and in a checkout alike."""
+    inside = PACKAGE / "_data" / kind
+    return inside if inside.is_dir() else PACKAGE.parent / {"sites": "site-configs"}.get(kind, kind)
+
+
+def _layers(kind: str, variable: str) -> list[tuple[str, Path]]:
+    named = [("environment", Path(p)) for p in os.environ.get(variable, "").split(os.pathsep) if p]
+    return [
+        ("project", Path.cwd() / ".hpcjobs" / kind),
+        *named,
+        ("user", config_home() / kind),
+        ("system", Path("/etc/hpcjobs") / kind),
+        ("built-in", packaged(kind)),
+    ]
+
+
+def site_folders() -> list[tuple[str, Path]]:
+    """Where site files are looked for, nearest first: (who put it there, folder)."""
+    return _layers("sites", "HPCJOBS_SITE_PATH")
+
+
+def template_folders() -> list[tuple[str, Path]]:
+    """Where templates are looked for, nearest first: (who put it there, folder)."""
+    return _layers("templates", "HPCJOBS_TEMPLATE_PATH")
+
+
+def new_tag() -> str:
+    """A name for a job that no other job has: 48 random bits."""
+    return secrets.token_hex(6)
+
+
+def folder_name(tag: str, name: str, when: float) -> str:
+    """`2026-11-21-solve-3f9c2a71b2c4`: sorts by day, says what it was, unique by its tag."""
+    slug = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-").lower()[:30]
+    return "-".join(filter(None, (time.strftime("%Y-%m-%d", time.gmtime(when)), slug, tag)))
+
+
+@dataclass(frozen=True)
+class JobFolder:
+    """The files of one job. The folder is 0700, its files 0600."""
+
+    root: Path
+
+    @property
+    def spec(self) -> Path:
+        """The request, as JSON: what `resubmit` reads."""
+        return self.root / "spec.json"
+
+    @property
+    def plan(self) -> Path:
+        """Everything decided, as JSON: what `show` prints."""
+        return self.root / "plan.json"
+
+    @property
+    def record(self) -> Path:
+        """A copy of the database row, from which the database can be rebuilt."""
+        return self.root / "record.json"
+
+    @property
+    def script(self) -> Path:
+        """The batch script as submitted."""
+        return self.root / "job.sh"
+
+    @property
+    def submit_lock(self) -> Path:
+        """Locked while a submission of this job is under way, by hpcjob or by the command it started."""
+        return self.root / "submit.lock"
+
+    def exit_file(self, index: int | None = None) -> Path:
+        """Where the job writes its end; one file a task for arrays."""
+        return self.root / ("exit" if index is None else f"exit.{index}")
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file of mode 0600 that is whole or absent, also after a crash or on a full disk."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(3)}")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

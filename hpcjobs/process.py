@@ -1,0 +1,152 @@
+"""The only place that starts programs.
+
+Everything that talks to a scheduler takes a `Runner`, so that a test can hand in answers instead.
+Every call has a timeout, runs in a session of its own (so that the whole group can be ended) and speaks
+the C locale (so that its output can be read).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from hpcjobs.errors import UnreachableError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+log = logging.getLogger("hpcjobs.process")
+
+# Seconds between asking a program that ran out of time to end and killing it.
+_GRACE = 2.0
+
+
+@dataclass(frozen=True)
+class Completed:
+    """What a program answered. Bytes that are not UTF-8 survive as surrogates."""
+
+    argv: tuple[str, ...]
+    code: int
+    out: str
+    err: str
+
+
+class Runner(Protocol):
+    """Something that runs a command to its end."""
+
+    def __call__(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float,
+        env: Mapping[str, str] | None = None,
+        stdin: str = "",
+        keep_fds: Sequence[int] = (),
+    ) -> Completed:
+        """Run `argv`, at most `timeout` seconds.
+
+        `env` replaces the environment (the C locale is added); `keep_fds` stay open in the program.
+
+        Raises:
+            UnreachableError: the program does not exist, or did not end in time (`maybe_done`).
+        """
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    timeout: float,
+    env: Mapping[str, str] | None = None,
+    stdin: str = "",
+    keep_fds: Sequence[int] = (),
+) -> Completed:
+    """The `Runner` that really runs."""
+    environment = {**(os.environ if env is None else env), "LC_ALL": "C.UTF-8", "LANG": "C.UTF-8"}
+    log.debug("run %s", argv)
+    try:
+        process = subprocess.Popen(
+            list(argv),
+            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            pass_fds=tuple(keep_fds),
+            start_new_session=True,
+            encoding="utf-8",
+            errors="surrogateescape",
+        )
+    except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
+        raise UnreachableError(
+            f"{argv[0]} cannot be run here: {error.strerror}",
+            hint="is this machine a login node of the site, and is the program on PATH? try: hpcjob doctor",
+        ) from error
+    with process:
+        try:
+            out, err = process.communicate(stdin or None, timeout=timeout)
+        except subprocess.TimeoutExpired:
+            end_group(process.pid, process)
+            raise UnreachableError(
+                f"{argv[0]} did not answer within {timeout:g} s",
+                hint="the scheduler may be busy: try again in a minute",
+                maybe_done=True,
+            ) from None
+        except BaseException:
+            end_group(process.pid, process)
+            raise
+    log.debug("exit %d out %r err %r", process.returncode, out[:2000], err[:2000])
+    return Completed(tuple(argv), process.returncode, out, err)
+
+
+def end_group(pid: int, process: subprocess.Popen[str]) -> None:
+    """End a process group: ask, wait a little, kill."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(pid, number)
+        except ProcessLookupError:
+            return
+        try:
+            process.wait(_GRACE)
+        except subprocess.TimeoutExpired:
+            continue
+        return
+
+
+def spawn(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: str | Path,
+    stdout: int,
+    stderr: int,
+    keep_fds: Sequence[int] = (),
+) -> subprocess.Popen[bytes]:
+    """Start a program in a session of its own and do not wait for it (the local scheduler's jobs)."""
+    log.debug("spawn %s", argv)
+    return subprocess.Popen(
+        list(argv),
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        env=dict(env),
+        cwd=cwd,
+        pass_fds=tuple(keep_fds),
+        start_new_session=True,
+    )
+
+
+def spawn_python_daemon(module: str, *args: str, log_path: Path) -> int:
+    """Start `python -m module` detached from this terminal and session; its process id."""
+    with log_path.open("ab") as out:
+        return spawn(
+            [sys.executable, "-m", module, *args],
+            env=os.environ,
+            cwd="/",
+            stdout=out.fileno(),
+            stderr=out.fileno(),
+        ).pid

@@ -1,0 +1,127 @@
+"""Batch systems: the protocol, and the table of those there are.
+
+A new one is a module here with a class that follows `Scheduler`, a line in `BUILT_IN`, and a template of its
+name; or the same in another package behind the entry-point group `hpcjobs.schedulers`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from hpcjobs.errors import NotFoundError
+from hpcjobs.units import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from hpcjobs.model import Partition
+    from hpcjobs.process import Runner
+    from hpcjobs.record import JobRecord, JobStatus
+
+BUILT_IN = {
+    "slurm": "hpcjobs.schedulers.slurm:Slurm",
+    "local": "hpcjobs.schedulers.local:Local",
+}
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a job is where it is, in words, and what its owner can do."""
+
+    reason: str  # the scheduler's own word
+    words: str
+    advice: str = ""
+    expected_start: float = 0.0  # Unix seconds; 0 = the scheduler does not say
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What `doctor` learnt of a scheduler."""
+
+    version: str
+    details: Mapping[str, str] = field(default_factory=dict)
+
+
+class Scheduler(Protocol):
+    """A batch system. Constructors run nothing; every call is at most one scheduler command and has a timeout.
+
+    Every method may raise UnreachableError (nothing is known) and RefusedError (the scheduler said no).
+    """
+
+    name: str
+
+    def submit(self, script: Path, *, tag: str, record: JobRecord, keep_fds: Sequence[int] = ()) -> str:
+        """Hand the script over; the native id. `keep_fds` stay open in the command that submits.
+
+        An UnreachableError with `maybe_done` means that the job may be in the queue all the same.
+        """
+
+    def poll(self, jobs: Sequence[JobRecord]) -> dict[str, JobStatus]:
+        """The status of each job, by native id; an absent id is one that the scheduler no longer knows.
+
+        For an array `JobStatus.tasks` holds the tasks that the scheduler still knows.
+        """
+
+    def accounting(self, jobs: Sequence[JobRecord]) -> dict[str, JobStatus]:
+        """What the scheduler remembers of jobs that left its queue, by native id; may be empty."""
+
+    def cancel(self, targets: Sequence[str]) -> dict[str, str]:
+        """Cancel native ids (`12`, `12_[3-4]` for tasks of an array): {id: "" or why not}."""
+
+    def hold(self, targets: Sequence[str]) -> dict[str, str]:
+        """Keep pending jobs from starting: {id: "" or why not}."""
+
+    def release(self, targets: Sequence[str]) -> dict[str, str]:
+        """Let held jobs start: {id: "" or why not}."""
+
+    def find(self, tags: Mapping[str, float]) -> dict[str, str]:
+        """Native ids of the jobs submitted with these tags (tag: Unix time of the reservation).
+
+        Looks in the queue and in the accounting, where there is one; a tag that is absent from the answer
+        was never accepted.
+        """
+
+    def explain(self, job: JobRecord) -> Explanation:
+        """Why the job is not running."""
+
+    def dependency(self, kind: str, native_ids: Sequence[str]) -> str:
+        """How the template writes that a job waits for others (`afterok:12:13`)."""
+
+    def partitions(self) -> dict[str, Partition]:
+        """The partitions and limits that the scheduler itself reports; empty if it does not."""
+
+    def diagnose(self) -> Diagnosis:
+        """Whether it answers, and with which version."""
+
+
+def names() -> list[str]:
+    """The kinds there are, plug-ins included."""
+    return sorted({*BUILT_IN, *_plugins()})
+
+
+def get(kind: str, options: Mapping[str, Any], runner: Runner) -> Scheduler:
+    """The scheduler of that kind; `options` are a site's `SchedulerConfig` as a dictionary.
+
+    Raises:
+        NotFoundError: there is none of that kind.
+    """
+    return load(kind)(options, runner)  # type: ignore[no-any-return]
+
+
+def load(kind: str) -> Any:
+    """The class of that kind, imported now."""
+    from importlib import import_module
+
+    target = BUILT_IN.get(kind) or _plugins().get(kind)
+    if not target:
+        raise NotFoundError(f"there is no scheduler {kind!r}", hint=nearest(kind, names()))
+    module, _, attribute = target.partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def _plugins() -> dict[str, str]:
+    from importlib.metadata import entry_points
+
+    return {point.name: point.value for point in entry_points(group="hpcjobs.schedulers")}
