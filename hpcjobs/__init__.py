@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hpcjobs.api import cancel, jobs, logs, render, resubmit, status, submit, wait
+    from hpcjobs.api import cancel, dry_run, jobs, logs, resubmit, status, submit, wait
     from hpcjobs.errors import HpcjobError
     from hpcjobs.model import JobSpec as Job
     from hpcjobs.record import JobRecord, JobState
@@ -22,9 +22,9 @@ _HOMES = {
     "JobRecord": ("hpcjobs.record", "JobRecord"),
     "JobState": ("hpcjobs.record", "JobState"),
     "cancel": ("hpcjobs.api", "cancel"),
+    "dry_run": ("hpcjobs.api", "dry_run"),
     "jobs": ("hpcjobs.api", "jobs"),
     "logs": ("hpcjobs.api", "logs"),
-    "render": ("hpcjobs.api", "render"),
     "resubmit": ("hpcjobs.api", "resubmit"),
     "status": ("hpcjobs.api", "status"),
     "submit": ("hpcjobs.api", "submit"),
@@ -37,9 +37,9 @@ __all__ = [
     "JobRecord",
     "JobState",
     "cancel",
+    "dry_run",
     "jobs",
     "logs",
-    "render",
     "resubmit",
     "status",
     "submit",

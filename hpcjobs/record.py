@@ -155,6 +155,7 @@ class JobRecord:
     node_list: str = ""
     restarts: int = 0
     cancelled: float = 0.0  # when a cancel was asked for
+    cancelled_tasks: str = ""  # indices of an array whose cancel was asked for
     tasks: Tasks | None = None
 
     @property

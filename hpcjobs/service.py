@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from hpcjobs import ends, paths, schedulers
+from hpcjobs.errors import (
+    HpcjobError,
+    NotFoundError,
+    PlanError,
+    RefusedError,
+    UnreachableError,
+    UsageError,
+    WaitTimeoutError,
+)
+from hpcjobs.record import JobRecord, JobState, JobStatus, Tasks
+from hpcjobs.store import Store, submission_lock, submission_under_way
+from hpcjobs.units import Duration, Memory, format_indices, parse_indices
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from hpcjobs.errors import HpcjobError
-    from hpcjobs.model import JobSpec, Plan, Script, Site
+    from hpcjobs.model import JobSpec, Partition, Plan, Script, Site
     from hpcjobs.process import Runner
-    from hpcjobs.record import JobRecord
-    from hpcjobs.schedulers import Explanation
+    from hpcjobs.schedulers import Explanation, Scheduler
 
 
 @dataclass(frozen=True)
@@ -25,6 +40,7 @@ class Prepared:
     site: Site
     plan: Plan
     script: Script
+    site_file: str = ""  # if the site was given as a file
 
 
 @dataclass(frozen=True)
@@ -61,14 +77,12 @@ class Failure:
     file: str = ""
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One line of `doctor`."""
-
-    level: Literal["ok", "warning", "error"]
-    subject: str
-    message: str
-    hint: str = ""
+# Seconds after which a reservation that neither queue nor accounting knows is taken to have never arrived.
+# squeue sees a job within milliseconds of its acceptance, sacct within a second (more on a loaded database).
+_NEVER_ARRIVED = 30.0
+# Seconds for which partitions and limits that a scheduler reported are believed.
+_LIMITS_AGE = 3600.0
+_LONGEST_PAUSE = 30.0
 
 
 class Service:
@@ -80,32 +94,294 @@ class Service:
         runner: Runner | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
+        store: Store | None = None,
     ) -> None:
-        raise NotImplementedError
+        self._runner = runner
+        self._clock = clock
+        self._sleep = sleep
+        self.store = store or Store()
+
+    # ---------------------------------------------------------------------------------- submission
 
     def prepare(self, spec: JobSpec, *, site: str = "", site_file: str = "") -> Prepared:
-        """Plan and render; nothing is written and nothing is queued (`render`, `submit --dry-run`)."""
+        """Plan and render; nothing is written and nothing is queued (`render`, `submit --dry-run`).
+
+        Raises:
+            SiteError: no site fits, or its file is wrong.
+            PlanError: the job cannot run there.
+            TemplateError: the template is wrong.
+        """
+        from hpcjobs import images, launchers, plan, render, runtimes
+        from hpcjobs import site as sites
+        from hpcjobs.model import HostFacts
+
+        loaded = sites.choose(site, site_file)
+        scheduler = self._scheduler(loaded.site.scheduler.kind, asdict(loaded.site.scheduler))
+        found = self._with_limits(loaded.site, scheduler)
+        workdir = absolute(spec.workdir or ".")
+        spec = replace(spec, workdir=workdir, image=_absolute_image(spec.image))
+        image = images.inspect(spec.image, targets=(workdir,), runner=self.runner)
+        now, tag = self._clock(), paths.new_tag()
+        name = spec.name or (Path(spec.command[0]).name if spec.command else "")
+        host = HostFacts(
+            cwd=workdir,
+            home=str(Path.home()),
+            user=os.environ.get("USER", ""),
+            arch=os.uname().machine,
+            folder=str(self._jobs_folder(found) / paths.folder_name(tag, name, now)),
+            tag=tag,
+        )
+        decided = plan.resolve(
+            spec,
+            found,
+            image,
+            host,
+            runtime=runtimes.get(plan.choose_runtime(spec, found, image)),
+            launcher=launchers.get(plan.choose_launcher(spec, found)),
+            dependency=self._dependency(spec.dependency, scheduler),
+        )
+        script = render.render(decided)
+        return Prepared(spec, found, decided, script, site_file=str(loaded.file) if site_file else "")
 
     def submit(self, spec: JobSpec, *, site: str = "", site_file: str = "") -> JobRecord:
-        """Plan, render, reserve, submit, commit."""
+        """Plan, render, reserve, submit, commit.
+
+        Raises:
+            RefusedError: the scheduler said no; nothing is left behind.
+            UnreachableError: it did not answer. If the job may have arrived all the same, its reservation
+                stays and the next command looks for it.
+        """
+        self.reconcile()
+        return self._send(self.prepare(spec, site=site, site_file=site_file))
 
     def resubmit(self, selected: Sequence[Selected]) -> list[JobRecord]:
         """Submit jobs again from their stored requests; of an array, the selected tasks."""
+        self.reconcile()
+        sent = []
+        for chosen in selected:
+            stored = _load(paths.JobFolder(Path(chosen.record.folder)).spec)
+            spec = spec_from_json(stored["spec"])
+            if chosen.indices:
+                limit = spec.array.partition("%")[2]
+                spec = replace(spec, array=format_indices(chosen.indices) + (f"%{limit}" if limit else ""))
+            # What it waited for is over, or it would not be sent again.
+            spec = replace(spec, dependency="", hold=False)
+            sent.append(self._send(self.prepare(spec, site=stored["site"], site_file=stored["site_file"])))
+        return sent
+
+    def _send(self, prepared: Prepared) -> JobRecord:
+        plan = prepared.plan
+        make_log_folders(plan)
+        record = self.store.reserve(draft_record(prepared, self._clock()), job_files(prepared))
+        scheduler = self._scheduler(record.scheduler, record.options)
+        script = paths.JobFolder(Path(record.folder)).script
+        with submission_lock(record) as descriptor:
+            try:
+                native_id = scheduler.submit(script, tag=record.tag, record=record, keep_fds=(descriptor,))
+            except UnreachableError as error:
+                if not error.maybe_done:
+                    self.store.drop(record)
+                    raise
+                raise UnreachableError(
+                    f"{error.message}; whether {record.label} was accepted is not known yet",
+                    hint=f"do not submit it again: hpcjob status {record.label} finds out",
+                    maybe_done=True,
+                ) from error
+            except HpcjobError:
+                self.store.drop(record)
+                raise
+            return self.store.commit(record, native_id, self._clock())
+
+    def reconcile(self) -> list[JobRecord]:
+        """Heal what a crash left between reservation and commit; the jobs that changed.
+
+        A job that the scheduler has is committed; one that neither queue, accounting nor an exit file knows
+        never arrived, and says so.
+        """
+        now = self._clock()
+        waiting = [
+            record
+            for record in self.store.reserved()
+            if not submission_under_way(record, now, 2 * float(record.options.get("submit_timeout", 60)))
+        ]
+        changed = []
+        for scheduler, records in self._by_cluster(waiting).values():
+            found = scheduler.find({record.tag: record.created for record in records})
+            for record in records:
+                if native_id := found.get(record.tag) or ends.id_in_exit_file(record):
+                    changed.append(self.store.commit(record, native_id, self._clock()))
+                elif now - record.created > _NEVER_ARRIVED:
+                    status = JobStatus(JobState.FAILED, raw="NOT_SUBMITTED", reason="never reached the scheduler")
+                    changed += self.store.apply({record.id: status}, now).values()
+        return changed
+
+    def _with_limits(self, site: Site, scheduler: Scheduler) -> Site:
+        if site.partitions or site.scheduler.limits == "site":
+            return site
+        return replace(site, partitions=self._asked_partitions(site, scheduler))
+
+    def _asked_partitions(self, site: Site, scheduler: Scheduler) -> dict[str, Partition]:
+        from hpcjobs.model import NodeShape, Partition
+
+        key = re.sub(r"\W", "_", f"{os.uname().nodename}-{site.name}-{os.environ.get('SLURM_CONF', '')}")
+        file = paths.cache_home() / f"partitions-{key}.json"
+        now = self._clock()
+        try:
+            cached = json.loads(file.read_text("utf-8"))
+            fresh = now - cached["at"] < _LIMITS_AGE
+        except (OSError, ValueError, KeyError):
+            fresh = False
+        if not fresh:
+            cached = {"at": now, "partitions": {n: asdict(p) for n, p in scheduler.partitions().items()}}
+            _cache(file, cached)
+        return {
+            name: Partition(
+                **{
+                    **data,
+                    "max_time": Duration(data["max_time"]) if data["max_time"] else None,
+                    "node": NodeShape(
+                        **{
+                            **data["node"],
+                            "memory": Memory(data["node"]["memory"]) if data["node"]["memory"] else None,
+                        }
+                    ),
+                    "require": tuple(data["require"]),
+                }
+            )
+            for name, data in cached["partitions"].items()
+        }
+
+    def _jobs_folder(self, site: Site) -> Path:
+        if not site.jobs_folder:
+            return self.store.path.parent / "jobs"
+        folder = os.path.expandvars(site.jobs_folder)
+        if "$" in folder:
+            raise PlanError(
+                f"jobs_folder of site {site.name} is {site.jobs_folder}, and a variable in it is not set here",
+                hint="set it (export NAME=…) or change the site file",
+            )
+        return Path(folder)
+
+    def _dependency(self, text: str, scheduler: Scheduler) -> str:
+        """Translate `afterok:j12:j13,singleton` to native ids; parents that are satisfied are left out."""
+        parts = []
+        for clause in filter(None, (part.strip() for part in text.split(","))):
+            kind, *labels = clause.split(":")
+            if kind not in _DEPENDENCIES or bool(labels) == (kind == "singleton"):
+                raise UsageError(
+                    f"{clause!r} is not a dependency", hint="write afterok:j12, afterany:j12:j13 or singleton"
+                )
+            parents = [chosen.record for chosen in self.select(labels)] if labels else []
+            waits = [parent for parent in self.refresh(parents).records if not _satisfied(kind, parent)]
+            if waits or not labels:
+                parts.append(scheduler.dependency(kind, [_native(parent) for parent in waits]))
+        return ",".join(parts)
+
+    # ----------------------------------------------------------------------------------- selection
 
     def select(self, selectors: Sequence[str]) -> list[Selected]:
-        """Jobs by selector: j12, a native id, j3-j9, last, all, active, failed, j12[3-5]."""
+        """Jobs by selector: j12, a native id, j3-j9, last, all, active, failed, j12[3-5], j12[failed].
+
+        Raises:
+            UsageError: it is no selector.
+            NotFoundError: it stands for no job.
+        """
+        found: dict[int, Selected] = {}
+        for selector in selectors:
+            for chosen in self._select_one(selector.strip()):
+                found[chosen.record.id] = chosen
+        return list(found.values())
+
+    def _select_one(self, selector: str) -> list[Selected]:
+        name, bracket, rest = selector.partition("[")
+        if bracket:
+            return self._select_tasks(name, rest.removesuffix("]"))
+        if match := re.fullmatch(r"j(\d+)-j?(\d+)", name, re.ASCII):
+            records = self.store.between(int(match[1]), int(match[2]))
+        elif match := re.fullmatch(r"j(\d+)", name, re.ASCII):
+            records = [self.store.get(int(match[1]))]
+        elif match := re.fullmatch(r"(\d+)(?:_(\d+))?", name, re.ASCII):
+            records = self.store.by_native_id(match[1])[:1]
+            if records and match[2]:
+                return self._select_tasks(records[0].label, match[2])
+        elif name in _GROUPS:
+            records = [record for record in self.store.history() if _GROUPS[name](record)]
+            records = sorted(records, key=lambda r: r.id)[-1:] if name == "last" else records[::-1]
+        else:
+            raise UsageError(f"{selector!r} is not a job", hint=_SELECTOR_HINT)
+        if not records:
+            raise NotFoundError(f"no job is {selector!r}", hint="hpcjob history lists all jobs")
+        return [Selected(record) for record in records]
+
+    def _select_tasks(self, name: str, text: str) -> list[Selected]:
+        (chosen,) = self._select_one(name)[:1]
+        record = chosen.record
+        if not record.array:
+            raise UsageError(f"{record.label} is not an array", hint=f"write {record.label} alone")
+        known = record.indices()
+        if text == "failed":
+            states = self.refresh([record]).records[0].tasks or Tasks()
+            wanted = tuple(i for i, state in states.each().items() if state.final and state is not JobState.DONE)
+        else:
+            wanted = parse_indices(text)
+        if not wanted or not set(wanted) <= set(known):
+            raise NotFoundError(
+                f"{record.label} has no task {text}", hint=f"its tasks are {record.array}: {record.label}[{known[0]}]"
+            )
+        return [Selected(record, wanted)]
 
     def active(self) -> list[JobRecord]:
         """Jobs that have not ended, oldest first."""
+        return self.store.active()
 
     def recent(self, seconds: float) -> list[JobRecord]:
         """Active jobs, and those that ended within `seconds`, oldest first (what plain `status` shows)."""
+        return self.store.recent(self._clock() - seconds)
 
     def history(self, *, limit: int = 0, since: float = 0.0) -> list[JobRecord]:
         """All jobs, newest first."""
+        return self.store.history(limit=limit, since=since)
+
+    # ------------------------------------------------------------------------------------ tracking
 
     def refresh(self, records: Sequence[JobRecord], *, force: bool = False) -> Refreshed:
         """Ask the schedulers, one command each; within a site's poll interval what is known is returned."""
+        errors: list[HpcjobError] = []
+        fresh: dict[int, JobRecord] = {}
+        if any(not record.native_id and not record.state.final for record in records):
+            try:
+                fresh.update({record.id: record for record in self.reconcile()})
+            except UnreachableError as error:
+                errors.append(error)
+        now_known = [fresh.get(record.id, record) for record in records]
+        open_ones = [record for record in now_known if not record.state.final and record.native_id]
+        for cluster, (scheduler, some) in self._by_cluster(open_ones).items():
+            try:
+                fresh.update(self._poll(cluster, scheduler, some, force=force))
+            except (UnreachableError, RefusedError) as error:  # noqa: PERF203 - one cluster must not silence the others
+                errors.append(error)
+        return Refreshed([fresh.get(record.id, record) for record in now_known], errors)
+
+    def _poll(
+        self, cluster: str, scheduler: Scheduler, records: list[JobRecord], *, force: bool
+    ) -> dict[int, JobRecord]:
+        interval = 0.0 if force else float(records[0].options.get("poll_interval", 0))
+        if not self.store.claim_poll(cluster, interval, self._clock()):
+            # Somebody asked a moment ago. A job that wrote that it ended well needs nobody's confirmation.
+            written = {record.id: ends.clean_end(record) for record in records}
+            return self.store.apply({key: end for key, end in written.items() if end}, self._clock())
+        try:
+            told = scheduler.poll(records)
+            now = self._clock()
+            news = {record.id: ends.settle(record, told.get(record.native_id)) for record in records}
+            lost = [record for record in records if ends.needs_accounting(record, told, news[record.id])]
+            if lost:
+                remembered = scheduler.accounting(lost)
+                news.update({record.id: ends.settle_lost(record, news[record.id], remembered) for record in lost})
+        except HpcjobError:
+            self.store.release_poll(cluster)
+            raise
+        return self.store.apply(news, now)
 
     def wait(
         self,
@@ -115,31 +391,312 @@ class Service:
         on_change: Callable[[JobRecord], None] | None = None,
         on_tick: Callable[[], None] | None = None,
     ) -> list[JobRecord]:
-        """Wait until all have ended. Raises WaitTimeoutError; a scheduler that does not answer is asked again."""
+        """Wait until all have ended; a scheduler that does not answer is asked again.
+
+        Raises:
+            WaitTimeoutError: `timeout` seconds are over.
+        """
+        begin = self._clock()
+        known = list(records)
+        pause = 0.5
+        while True:
+            before = {record.id: (record.state, record.tasks) for record in known}
+            known = self.refresh(known).records
+            changed = [record for record in known if before[record.id] != (record.state, record.tasks)]
+            if on_change:
+                for record in changed:
+                    on_change(record)
+            if on_tick:
+                on_tick()
+            now = self._clock()
+            waiting = [record for record in known if not ends.is_over(record, now)]
+            if not waiting:
+                return known
+            if timeout is not None and now - begin >= timeout:
+                labels = " ".join(record.label for record in waiting[:5])
+                raise WaitTimeoutError(
+                    f"{len(waiting)} of {len(known)} jobs have not ended after {timeout:g} s",
+                    hint=f"they go on: hpcjob wait {labels}",
+                )
+            pause = 0.5 if changed else min(pause * 1.3, _LONGEST_PAUSE)
+            left = _LONGEST_PAUSE if timeout is None else max(0.05, timeout - (now - begin))
+            self._sleep(min(pause, left))
+
+    # ------------------------------------------------------------------------------------- control
 
     def cancel(self, selected: Sequence[Selected]) -> list[Outcome]:
         """Cancel; one scheduler command a cluster. Jobs that have ended are reported, not an error."""
+        chosen = self._reachable(selected)
+        running = [one for one in chosen if not one.record.state.final]
+        self.store.mark_cancelled({one.record.id: one.indices for one in running}, self._clock())
+        return self._control(chosen, "cancel")
 
     def hold(self, selected: Sequence[Selected]) -> list[Outcome]:
         """Keep pending jobs from starting."""
+        return self._control(self._reachable(selected), "hold")
 
     def release(self, selected: Sequence[Selected]) -> list[Outcome]:
         """Let held jobs start."""
+        return self._control(self._reachable(selected), "release")
+
+    def _reachable(self, selected: Sequence[Selected]) -> list[Selected]:
+        """The jobs as they are after looking for those that the scheduler has not confirmed."""
+        if not any(not chosen.record.native_id for chosen in selected):
+            return list(selected)
+        healed = {record.id: record for record in self.reconcile()}
+        return [replace(chosen, record=healed.get(chosen.record.id, chosen.record)) for chosen in selected]
+
+    def _control(self, selected: Sequence[Selected], action: Literal["cancel", "hold", "release"]) -> list[Outcome]:
+        outcomes = {}
+        for chosen in selected:
+            if chosen.record.state.final:
+                outcomes[chosen.record.id] = Outcome(chosen.record, f"it has ended ({chosen.record.state})")
+            elif not chosen.record.native_id:
+                problem = "whether the scheduler has it is not known yet: try again in half a minute"
+                outcomes[chosen.record.id] = Outcome(chosen.record, problem)
+        todo = {chosen.record.id: chosen for chosen in selected if chosen.record.id not in outcomes}
+        for cluster, (scheduler, records) in self._by_cluster([c.record for c in todo.values()]).items():
+            targets = {_target(todo[record.id]): record for record in records}
+            answers = getattr(scheduler, action)(list(targets))
+            outcomes.update({record.id: Outcome(record, answers.get(target, "")) for target, record in targets.items()})
+            # What was known a moment ago no longer holds.
+            self.store.release_poll(cluster)
+        return [outcomes[chosen.record.id] for chosen in selected]
+
+    # ----------------------------------------------------------------------------------- answering
 
     def explain(self, record: JobRecord) -> Explanation:
         """Why it is not running, or how it ended."""
+        record = self.refresh([record], force=True).records[0]
+        if record.state.final or record.state is JobState.UNKNOWN:
+            failed = self.failure(record)
+            words = failed.words if failed else "it ended well"
+            return schedulers.Explanation(record.reason, words, failed.advice if failed else "")
+        if not record.native_id:
+            return schedulers.Explanation(
+                "", "it is reserved here, and the scheduler has not confirmed it", "ask again in half a minute"
+            )
+        return self._scheduler(record.scheduler, record.options).explain(record)
 
     def failure(self, record: JobRecord, *, lines: int = 10) -> Failure | None:
         """Why it ended badly; None if it did not."""
+        if record.state is JobState.DONE or not (record.state.final or record.state is JobState.UNKNOWN):
+            return None
+        words, advice = ends.describe_end(record)
+        index = _first_bad_task(record)
+        if record.array and index is None:
+            return Failure(words, advice)
+        file = self.log_file(record, "error", index)
+        tail = _tail(file, lines)
+        if not tail and record.error != record.output:
+            file = self.log_file(record, "output", index)
+            tail = _tail(file, lines)
+        return Failure(words, advice, tail, str(file) if tail else "")
 
     def log_file(self, record: JobRecord, stream: Literal["output", "error"], index: int | None = None) -> Path:
-        """Where the job writes; of an array, the task `index` is needed."""
+        """Where the job writes; of an array, the task `index` is needed.
+
+        Raises:
+            UsageError: it is an array and no task was named.
+        """
+        if record.array and index is None:
+            first = record.indices()[0]
+            raise UsageError(
+                f"{record.label} is an array: each task has files of its own",
+                hint=f"name a task of {record.array}: {record.label}[{first}]",
+            )
+        pattern = record.output if stream == "output" else record.error
+        return Path(paths.expand_pattern(pattern, native_id=record.native_id, index=index, name=record.name))
 
     def plan_of(self, record: JobRecord) -> dict[str, object]:
         """The stored plan (plan.json)."""
+        return _load(paths.JobFolder(Path(record.folder)).plan)
 
     def script_of(self, record: JobRecord) -> str:
         """The script as submitted."""
+        return _read_text(paths.JobFolder(Path(record.folder)).script)
 
-    def doctor(self, *, site: str = "", site_file: str = "") -> list[Finding]:
-        """Check the database, the folders, the site, its scheduler, launcher and runtimes; heal what a crash left."""
+    # ------------------------------------------------------------------------------------- helpers
+
+    @property
+    def runner(self) -> Runner:
+        """What starts programs; imported when the first one is needed."""
+        if self._runner is None:
+            from hpcjobs.process import run
+
+            self._runner = run
+        return self._runner
+
+    def _scheduler(self, kind: str, options: Mapping[str, Any]) -> Scheduler:
+        return schedulers.get(kind, options, self.runner)
+
+    def _by_cluster(self, records: Iterable[JobRecord]) -> dict[str, tuple[Scheduler, list[JobRecord]]]:
+        """Jobs that one scheduler command can answer for, together with that scheduler."""
+        groups: dict[str, tuple[Scheduler, list[JobRecord]]] = {}
+        for record in records:
+            key = f"{record.scheduler}:{record.site}:{json.dumps(record.options, sort_keys=True)}"
+            if key not in groups:
+                groups[key] = (self._scheduler(record.scheduler, record.options), [])
+            groups[key][1].append(record)
+        return groups
+
+
+# ------------------------------------------------------------------------------------------ submission
+
+_DEPENDENCIES = {"after", "afterany", "afterok", "afternotok", "aftercorr", "singleton"}
+
+
+def _satisfied(kind: str, parent: JobRecord) -> bool:
+    """Whether the wait for a parent is over.
+
+    Raises:
+        PlanError: it can never be.
+    """
+    if not parent.state.final:
+        return False
+    good = parent.state is JobState.DONE
+    if (kind in {"afterok", "aftercorr"} and not good) or (kind == "afternotok" and good):
+        raise PlanError(
+            f"the job would wait for ever: {kind}:{parent.label}, and {parent.label} is {parent.state}",
+            hint=f"leave out -d, or wait for another job: hpcjob resubmit {parent.label}",
+        )
+    return True
+
+
+def _native(record: JobRecord) -> str:
+    if not record.native_id:
+        raise PlanError(f"whether the scheduler has {record.label} is not known yet", hint="try again in half a minute")
+    return record.native_id
+
+
+def _absolute_image(image: str) -> str:
+    return image if not image or "://" in image else absolute(image)
+
+
+def absolute(path: str) -> str:
+    """The path from the root, with symbolic links kept: `/home/u` often is one that only the login node resolves."""
+    return os.path.abspath(Path(path).expanduser())  # noqa: PTH100 - resolve() would follow the links
+
+
+def draft_record(prepared: Prepared, now: float) -> JobRecord:
+    """The row of a job that is about to be submitted."""
+    plan, site = prepared.plan, prepared.site
+    return JobRecord(
+        id=0,
+        tag=plan.tag,
+        name=plan.name,
+        site=site.name,
+        scheduler=site.scheduler.kind,
+        folder=plan.folder,
+        workdir=plan.workdir,
+        output=plan.output,
+        error=plan.error,
+        created=now,
+        options=asdict(site.scheduler),
+        array=plan.array,
+        nodes=plan.shape.nodes,
+        ntasks=plan.shape.ntasks,
+        time_limit=int(plan.time or 0),
+        image=plan.image,
+        command=plan.command,
+        partition=plan.partition,
+    )
+
+
+def job_files(prepared: Prepared) -> dict[str, str]:
+    """The files of the job's folder, by name."""
+    names = paths.JobFolder(Path())
+    request = {
+        "spec": {k: v for k, v in asdict(prepared.spec).items() if v not in (None, "", (), {}, False)},
+        "site": "" if prepared.site_file else prepared.site.name,
+        "site_file": prepared.site_file,
+    }
+    return {
+        names.spec.name: json.dumps(request, indent=1),
+        names.plan.name: json.dumps(asdict(prepared.plan), indent=1),
+        names.script.name: prepared.script.text,
+    }
+
+
+def spec_from_json(data: Mapping[str, Any]) -> JobSpec:
+    """The request that `job_files` stored."""
+    from hpcjobs.model import JobSpec
+
+    types = {"mem": Memory, "mem_per_cpu": Memory, "time": Duration}
+    known = {f.name for f in fields(JobSpec)}
+    values: dict[str, Any] = {key: value for key, value in data.items() if key in known}
+    for key, value in values.items():
+        values[key] = types[key](value) if key in types else tuple(value) if isinstance(value, list) else value
+    return JobSpec(**values)
+
+
+def make_log_folders(plan: Plan) -> None:
+    """Make the folders of the output files: Slurm would fail the job without a word if they were missing."""
+    for pattern in {plan.output, plan.error}:
+        folder = Path(pattern).parent
+        if str(folder) == plan.folder or "%" in str(folder):
+            continue
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise PlanError(
+                f"the output folder {folder} cannot be made: {error.strerror}", hint="choose another with -o"
+            ) from error
+
+
+def _cache(file: Path, data: Mapping[str, Any]) -> None:
+    """Keep for later; a home that cannot be written shows at the reservation, with a better message."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        paths.write_private(file, json.dumps(data))
+    except OSError:
+        return
+
+
+# ------------------------------------------------------------------------------------------- selection
+
+_GROUPS: dict[str, Callable[[JobRecord], bool]] = {
+    "all": lambda _: True,
+    "last": lambda _: True,
+    "active": lambda record: not record.state.final,
+    "failed": lambda record: record.state.final and record.state is not JobState.DONE,
+}
+_SELECTOR_HINT = "write j12, j3-j9, j12[0-4], the scheduler's own id, last, active, failed or all"
+
+
+def _target(chosen: Selected) -> str:
+    native = chosen.record.native_id
+    return f"{native}_[{format_indices(chosen.indices)}]" if chosen.indices else native
+
+
+def _first_bad_task(record: JobRecord) -> int | None:
+    if not record.array or not record.tasks:
+        return None
+    bad = [i for i, state in record.tasks.each().items() if state.final and state is not JobState.DONE]
+    return min(bad, default=None)
+
+
+def _tail(file: Path, lines: int) -> tuple[str, ...]:
+    """The last lines of a file; empty if it is not there."""
+    try:
+        with file.open("rb") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, size - 4096 - 200 * lines))
+            text = stream.read().decode("utf-8", "replace")
+    except OSError:
+        return ()
+    return tuple(text.splitlines()[-lines:])
+
+
+def _read_text(file: Path) -> str:
+    try:
+        return file.read_text("utf-8", "surrogateescape")
+    except OSError as error:
+        raise NotFoundError(f"{file}: {error.strerror}", hint="was the job's folder removed?") from error
+
+
+def _load(file: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(_read_text(file)))
+    except ValueError as error:
+        raise NotFoundError(f"{file} is damaged: {error}", hint="submit the job anew") from error

@@ -18,6 +18,21 @@ if TYPE_CHECKING:
 
 _VARIABLE = re.compile(r"\$(?:[A-Za-z_]\w*|\{[A-Za-z_]\w*\})", re.ASCII)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+# Left out of the script as such: a terminal would act on them, and sbatch takes "\r\n" for a DOS file.
+_CONTROL = re.compile(r"[\x01-\x08\x0b-\x1f\x7f]+")
+_PLAIN_DIRECTIVE = re.compile(r"[A-Za-z0-9_@%+=:,./\[\]&|*()!~^-]+", re.ASCII)
+# execve(2): MAX_ARG_STRLEN, the longest single argument of a program, its final NUL included.
+_LONGEST = 131_071
+# Characters from which on a command is broken into lines.
+_LINE = 90
+# Built-in commands and reserved words of bash 5 (`compgen -bk`): as a command, bash itself would run them.
+_BASH_WORDS = frozenset(
+    "! . : [ [[ ]] alias bg bind break builtin caller case cd command compgen complete compopt continue coproc "
+    "declare dirs disown do done echo elif else enable esac eval exec exit export false fc fg fi for function "
+    "getopts hash help history if in jobs kill let local logout mapfile popd printf pushd pwd read readarray "
+    "readonly return select set shift shopt source suspend test then time times trap true type typeset ulimit "
+    "umask unalias unset until wait while { }".split()  # noqa: SIM905 - as `compgen` prints it
+)
 # Inside double quotes bash treats these four as its own (bash(1), QUOTING).
 _SPECIAL = re.compile(r'([\\"$`])')
 
@@ -35,7 +50,7 @@ def quote(value: object) -> Shell:
     """One word of bash that stands for `value`, byte for byte.
 
     Raises:
-        PlanError: the value holds a NUL byte, which no argument of a program can hold.
+        PlanError: no argument of a program can hold the value: it has a NUL byte, is no text, or is too long.
     """
     if isinstance(value, Shell):
         return value
@@ -45,7 +60,61 @@ def quote(value: object) -> Shell:
             f"{text[:40]!r} holds a NUL byte, which no program can receive",
             hint="remove it; pass binary data in a file",
         )
-    return Shell(shlex.quote(text))
+    try:
+        size = len(text.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:
+        raise PlanError(
+            f"{text[:40]!r} holds half of a character (a lone surrogate)", hint="write the whole character"
+        ) from None
+    if size >= _LONGEST:
+        raise PlanError(
+            f"the value that begins {text[:20]!r} has {size} bytes; Linux passes at most {_LONGEST - 1} to a program",
+            hint="put it into a file and pass the file's name",
+        )
+    return Shell(_CONTROL.sub(_escape, shlex.quote(text)))
+
+
+def _escape(match: re.Match[str]) -> str:
+    """Control characters, between the single quotes that shlex put around the value: out, escaped, in again."""
+    return "'$'" + "".join(f"\\{ord(char):03o}" for char in match.group()) + "''"
+
+
+def directive(value: object) -> Shell:
+    """The value of an `#SBATCH` option, as sbatch's own parser reads it (Slurm, src/sbatch/opt.c, get_argument).
+
+    Quotes may stand anywhere; a backslash takes the next character as it is, inside quotes too; outside
+    of them a `#` begins a comment.
+
+    Raises:
+        PlanError: a newline or another control character, which no directive can hold.
+    """
+    text = str(value)
+    refuse_control(text, "a directive")
+    if _PLAIN_DIRECTIVE.fullmatch(text):
+        return Shell(text)
+    return Shell('"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"')
+
+
+def refuse_control(text: str, what: str) -> None:
+    """Refuse a newline or another control character.
+
+    Raises:
+        PlanError: there is one; `what` names the thing in the message.
+    """
+    if found := re.search(r"[\x00-\x1f\x7f]", text):
+        raise PlanError(
+            f"{what} cannot hold the character {found.group()!r}: {text[:60]!r}",
+            hint="write it on one line, without control characters",
+        )
+
+
+def program(words: Iterable[str]) -> tuple[str, ...]:
+    """The words of a command that a script runs itself, such that bash starts a program.
+
+    A name that bash would take for a word of its own (`exit`, `test`) gets `env` before it.
+    """
+    command = tuple(words)
+    return ("env", *command) if command and command[0] in _BASH_WORDS else command
 
 
 def join(words: Iterable[object]) -> Shell:
@@ -54,9 +123,10 @@ def join(words: Iterable[object]) -> Shell:
 
 
 def lines(*commands: Iterable[object]) -> Shell:
-    """One command over several lines, a group of words a line (launcher, runtime, program)."""
-    groups = [join(group) for group in commands]
-    return Shell(" \\\n    ".join(group for group in groups if group))
+    """One command, a group of words (launcher, runtime, program) a line if it is long."""
+    groups = [group for group in map(join, commands) if group]
+    short = sum(map(len, groups)) < _LINE and not any("\n" in group for group in groups)
+    return Shell((" " if short else " \\\n    ").join(groups))
 
 
 def expand(value: object) -> Shell:

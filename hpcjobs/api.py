@@ -1,0 +1,95 @@
+"""The Python API: the command line's use cases as functions.
+
+    from hpcjobs import Job, submit, wait, logs
+
+    job = submit(Job(image="app.sif", nodes=4, command=("./solve", "in.nml")))
+    (job,) = wait(job)
+    print(job.state, logs(job))
+
+Every function raises the errors of `hpcjobs.errors`. A job is given as the `JobRecord` that `submit` returned,
+or as a selector (`"j12"`, `"last"`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from hpcjobs.record import JobRecord
+from hpcjobs.service import Selected, Service
+
+if TYPE_CHECKING:
+    from hpcjobs.model import JobSpec
+
+
+def dry_run(job: JobSpec, *, site: str = "", site_file: str = "") -> str:
+    """The batch script that `submit` would hand over; nothing is written or queued."""
+    return Service().prepare(job, site=site, site_file=site_file).script.text
+
+
+def submit(job: JobSpec, *, site: str = "", site_file: str = "") -> JobRecord:
+    """Submit a job to a site (by default the one that this machine is).
+
+    Raises:
+        PlanError: it cannot run there; nothing was queued.
+        RefusedError: the scheduler said no; nothing is left behind.
+        UnreachableError: the scheduler did not answer.
+    """
+    return Service().submit(job, site=site, site_file=site_file)
+
+
+def resubmit(*jobs: JobRecord | str) -> list[JobRecord]:
+    """Submit jobs again from their stored requests; `"j12[failed]"` takes the failed tasks of an array."""
+    service = Service()
+    return service.resubmit(_selected(service, jobs))
+
+
+def jobs(*, since: float = 0.0) -> list[JobRecord]:
+    """All jobs created after `since` (Unix seconds), newest first, as last known: nothing is asked."""
+    return Service().history(since=since)
+
+
+def status(*jobs: JobRecord | str) -> list[JobRecord]:
+    """Jobs as they are now: one scheduler command a cluster, whatever their number.
+
+    Raises:
+        UnreachableError: a scheduler did not answer.
+    """
+    service = Service()
+    found = service.refresh([chosen.record for chosen in _selected(service, jobs)])
+    for error in found.errors:
+        raise error
+    return found.records
+
+
+def wait(*jobs: JobRecord | str, timeout: float | None = None) -> list[JobRecord]:
+    """Wait until jobs have ended, at most `timeout` seconds; the jobs as they ended, in the order given.
+
+    Raises:
+        WaitTimeoutError: the time is over; the jobs go on.
+    """
+    service = Service()
+    return service.wait([chosen.record for chosen in _selected(service, jobs)], timeout=timeout)
+
+
+def cancel(*jobs: JobRecord | str) -> dict[str, str]:
+    """Cancel jobs: {"j12": "" or why not}."""
+    service = Service()
+    return {outcome.record.label: outcome.problem for outcome in service.cancel(_selected(service, jobs))}
+
+
+def logs(job: JobRecord | str, *, stream: Literal["output", "error"] = "output", index: int | None = None) -> str:
+    """What a job (of an array: task `index`) has written so far; empty before it starts."""
+    service = Service()
+    (chosen,) = _selected(service, (job,))
+    file = service.log_file(chosen.record, stream, index)
+    return file.read_text("utf-8", "replace") if file.exists() else ""
+
+
+def _selected(service: Service, jobs: tuple[JobRecord | str, ...]) -> list[Selected]:
+    found: list[Selected] = []
+    for job in jobs:
+        if isinstance(job, JobRecord):
+            found.append(Selected(service.store.get(job.id)))
+        else:
+            found += service.select([job])
+    return found

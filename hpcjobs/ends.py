@@ -1,0 +1,187 @@
+"""How jobs end: what the scheduler, the exit files and the accounting say, put together; and that in words.
+
+The order of trust: the queue while it knows the job; the exit file that the job wrote; the accounting; then
+`unknown`. The scheduler knows why a job was ended (walltime, memory, node), the job its own exit code.
+"""
+
+from __future__ import annotations
+
+import re
+import signal as signals
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hpcjobs import paths
+from hpcjobs.record import JobRecord, JobState, JobStatus, Tasks, read_exit_file
+from hpcjobs.units import Duration, age, parse_indices
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# Seconds for which a wait goes on for a job that left the queue without a word (a late exit file on NFS).
+_LOST = 600.0
+
+
+def settle(record: JobRecord, told: JobStatus | None) -> JobStatus:
+    """What a job's status is, from what the scheduler told (None: it no longer knows it) and the exit files."""
+    if record.array:
+        return _settle_array(record, told)
+    if told is not None and not told.state.final:
+        return told
+    written = read_exit_file(paths.JobFolder(Path(record.folder)).exit_file())
+    if told is None:
+        return written or JobStatus(JobState.UNKNOWN)
+    if written is None:
+        return told
+    # The scheduler knows why it ended (walltime, memory, node), the job knows its own exit code.
+    return replace(
+        told,
+        exit_code=written.exit_code,
+        signal=written.signal,
+        started=written.started,
+        ended=written.ended,
+        nodes=told.nodes or written.nodes,
+    )
+
+
+def _settle_array(record: JobRecord, told: JobStatus | None) -> JobStatus:
+    before = record.tasks.each() if record.tasks else {}
+    codes = {int(index): code for index, code in (record.tasks.codes if record.tasks else {}).items()}
+    states = {index: state for index, state in before.items() if state.final}
+    states.update(told.tasks.each() if told and told.tasks else {})
+    folder = paths.JobFolder(Path(record.folder))
+    unwanted = set(parse_indices(record.cancelled_tasks)) if record.cancelled_tasks else set()
+    for index in record.indices():
+        state = states.get(index)
+        if state is not None and (not state.final or state is JobState.DONE or state is before.get(index)):
+            continue
+        written = read_exit_file(folder.exit_file(index))
+        if written:
+            codes[index] = written.exit_code or 0
+        if state is None and written:
+            states[index] = written.state
+        elif state is None:
+            # Slurm drops a task that was cancelled before its start from the queue at once.
+            wanted_end = record.cancelled or index in unwanted
+            states[index] = JobState.CANCELLED if wanted_end else JobState.UNKNOWN
+    tasks = Tasks.build(states, codes)
+    base = told or JobStatus(JobState.UNKNOWN)
+    return replace(base, state=tasks.overall(), exit_code=max(codes.values(), default=None), tasks=tasks)
+
+
+def needs_accounting(record: JobRecord, told: Mapping[str, JobStatus], status: JobStatus) -> bool:
+    """Whether the job left the queue and its own exit file does not say all: none, or a bad end without a cause."""
+    if record.array:
+        return JobState.UNKNOWN in (status.tasks.counts() if status.tasks else {JobState.UNKNOWN: 1})
+    return record.native_id not in told and status.state is not JobState.DONE
+
+
+def settle_lost(record: JobRecord, status: JobStatus, remembered: Mapping[str, JobStatus]) -> JobStatus:
+    """The same for a job that left the queue without a clean end, with what the accounting remembers."""
+    memory = remembered.get(record.native_id)
+    if record.array and status.tasks:
+        states = status.tasks.each()
+        if memory and memory.tasks:
+            states.update(
+                {
+                    index: state
+                    for index, state in memory.tasks.each().items()
+                    if states.get(index) is JobState.UNKNOWN and state.final
+                }
+            )
+        tasks = Tasks.build(states, {int(index): code for index, code in status.tasks.codes.items()})
+        return replace(status, state=tasks.overall(), tasks=tasks)
+    if memory and memory.state.final:
+        if status.exit_code is None:
+            return memory
+        return replace(memory, exit_code=status.exit_code, signal=status.signal or memory.signal, ended=status.ended)
+    if status.signal and record.cancelled:
+        return replace(status, state=JobState.CANCELLED)
+    # A job that was told to end (SIGTERM) when its time was over, on a cluster without accounting.
+    full = record.time_limit and status.ended - status.started >= record.time_limit
+    return replace(status, state=JobState.TIMEOUT) if status.signal and full else status
+
+
+def clean_end(record: JobRecord) -> JobStatus | None:
+    """The end that a single job wrote, if it is a good one: that needs no word from the scheduler."""
+    if record.array:
+        return None
+    written = read_exit_file(paths.JobFolder(Path(record.folder)).exit_file())
+    return written if written and written.state is JobState.DONE else None
+
+
+def id_in_exit_file(record: JobRecord) -> str:
+    """The native id that a job wrote when it ended; empty if it has not."""
+    folder = paths.JobFolder(Path(record.folder))
+    for file in (folder.exit_file(), *sorted(folder.root.glob("exit.*"))[:1]):
+        try:
+            match = re.search(r"^id=(\d+)", file.read_text("utf-8", "replace"), re.MULTILINE | re.ASCII)
+        except OSError:
+            continue
+        if match:
+            return match[1]
+    return ""
+
+
+def is_over(record: JobRecord, now: float) -> bool:
+    """Whether a wait for the job may end: it has ended, or left without a word a good while ago."""
+    lost = record.state is JobState.UNKNOWN and now - (record.seen or record.created) > _LOST
+    return record.state.final or lost
+
+
+# bash(1), EXIT STATUS.
+_NOT_EXECUTABLE, _NOT_FOUND = 126, 127
+
+
+def describe_end(record: JobRecord) -> tuple[str, str]:
+    """A bad end in words, and what to do about it."""
+    limit = str(Duration(record.time_limit)) if record.time_limit else "its limit"
+    again = f"hpcjob resubmit {record.label} runs it again"
+    if record.raw == "NOT_SUBMITTED":
+        return "it never reached the scheduler: its submission was interrupted", again
+    if record.state is JobState.UNKNOWN:
+        seen = age(time.time() - (record.seen or record.created))
+        return (
+            f"it left the queue without a word; last seen {seen} ago",
+            "look at its files: hpcjob show " + record.label,
+        )
+    if record.state is JobState.TIMEOUT:
+        return f"it was ended when its walltime was over ({limit})", "ask for more with -t, or let it save and restart"
+    if record.state is JobState.OOM:
+        return "it was killed for using more memory than it asked for", "ask for more with --mem"
+    if record.state is JobState.NODE_FAIL:
+        return f"a node failed under it ({record.node_list or 'not known which'})", again
+    if record.state is JobState.CANCELLED:
+        return ("it was cancelled" if record.cancelled else f"it was cancelled by the scheduler ({record.raw})"), again
+    if record.array and record.tasks:
+        bad = {state: n for state, n in record.tasks.counts().items() if state is not JobState.DONE}
+        words = ", ".join(f"{count} {state}" for state, count in bad.items())
+        return (
+            f"of its {len(record.indices())} tasks, {words}",
+            f"hpcjob resubmit '{record.label}[failed]' runs those again",
+        )
+    return describe_exit(record.exit_code, record.signal)
+
+
+_SIGNAL_ADVICE = {
+    "SIGKILL": "often too little memory: ask for more with --mem",
+    "SIGSEGV": "the program crashed: run it under a debugger, or check that image and data fit together",
+    "SIGILL": "the program was built for another CPU: rebuild it for this machine",
+}
+
+
+def describe_exit(code: int | None, number: int) -> tuple[str, str]:
+    """An exit status in words (bash(1), EXIT STATUS) and what to do about it."""
+    if number:
+        name = signals.Signals(number).name if number in set(signals.Signals) else "?"
+        advice = _SIGNAL_ADVICE.get(name, "")
+        return f"the program was ended by signal {number} ({name})", advice
+    if code == _NOT_FOUND:
+        return "exit code 127: the program, or a library of it, was not found", "check the path inside the image"
+    if code == _NOT_EXECUTABLE:
+        return "exit code 126: the program is not executable", "chmod +x it, or check that it is built for this CPU"
+    if code is None:
+        return "it failed, and its exit code is not known", ""
+    return f"the program returned exit code {code}", ""

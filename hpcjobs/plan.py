@@ -1,0 +1,566 @@
+"""A request and a site become a plan, or a refusal that says what would work. Pure: nothing is run or read."""
+
+from __future__ import annotations
+
+import os.path
+import re
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING
+
+from hpcjobs import shell
+from hpcjobs.errors import PlanError, UsageError
+from hpcjobs.model import (
+    Bind,
+    ContainerRequest,
+    HostFacts,
+    ImageFacts,
+    Invocation,
+    JobSpec,
+    LauncherConfig,
+    Note,
+    Partition,
+    Plan,
+    RuntimeConfig,
+    Site,
+)
+from hpcjobs.placement import Placement, Request, place
+from hpcjobs.units import Memory, nearest, parse_indices
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hpcjobs.model import Launcher, NodeShape, Runtime, Shape
+
+# What to type for each field; also the fields of one line of text, which end in directives and tables.
+_OPTION = {
+    "name": "-J", "partition": "-p", "account": "-A", "qos": "--qos", "constraint": "-C", "licenses": "-L",
+    "reservation": "--reservation", "gpu_type": "--gpu-type", "array": "-a", "dependency": "-d",
+    "workdir": "-D", "output": "-o", "error": "-e",
+}  # fmt: skip
+_PATHS = ("workdir", "output", "error")
+_REQUIRED = {
+    **_OPTION, "time": "-t", "nodes": "-N", "ntasks": "-n", "ntasks_per_node": "--ntasks-per-node",
+    "cpus_per_task": "-c", "gpus_per_node": "--gpus-per-node", "mem": "--mem", "mem_per_cpu": "--mem-per-cpu",
+    "image": "--image",
+}  # fmt: skip
+_LONGEST_NAME = 200  # bytes; slurmdbd keeps 255
+
+# Which images a runtime takes; one that is not listed here (a plug-in) takes all and refuses by itself.
+_TAKES = {
+    "apptainer": ("sif", "squashfs", "directory"),
+    "singularity": ("sif", "squashfs", "directory"),
+    "charliecloud": ("squashfs", "directory"),
+}
+
+# Directives that hpcjob writes or needs for itself, and what to use instead.
+_OWN = {
+    "--job-name": "-J", "--nodes": "-N", "--ntasks": "-n", "--ntasks-per-node": "--ntasks-per-node",
+    "--cpus-per-task": "-c", "--gpus-per-node": "--gpus-per-node", "--mem": "--mem", "--mem-per-cpu": "--mem-per-cpu",
+    "--time": "-t", "--partition": "-p", "--account": "-A", "--qos": "--qos", "--constraint": "-C",
+    "--reservation": "--reservation", "--licenses": "-L", "--hold": "--hold", "--requeue": "--requeue",
+    "--no-requeue": "--no-requeue", "--array": "-a", "--dependency": "-d", "--chdir": "-D", "--output": "-o",
+    "--error": "-e", "--comment": "", "--wrap": "", "--parsable": "", "--test-only": "", "--wait": "",
+    "--export": "", "--export-file": "", "--clusters": "", "--help": "", "--usage": "", "--version": "",
+}  # fmt: skip
+_DIRECTIVE = re.compile(r"(--[a-z][a-z0-9-]*)(?:=(.*))?", re.DOTALL)
+
+# Variables that bash sets itself, or that would change how the script runs, whatever they are set to.
+_BASH_OWN = frozenset(
+    ["_", "DIRSTACK", "EPOCHREALTIME", "EPOCHSECONDS", "EUID", "FUNCNAME", "FUNCNEST", "GROUPS", "HISTCMD", "LINENO"]
+    + ["OPTARG", "OPTIND", "PIPESTATUS", "POSIXLY_CORRECT", "PPID", "PWD", "OLDPWD", "RANDOM", "SECONDS", "SHELLOPTS"]
+    + ["SHLVL", "SRANDOM", "UID"]
+)
+
+# What the embedded scheduler of one machine cannot express, and what means nothing there.
+_NOT_LOCAL = ("constraint", "reservation", "licenses", "directives")
+_MOOT_LOCAL = ("partition", "account", "qos")
+
+
+# -------------------------------------------------------------------------------------- choices
+
+
+def with_defaults(spec: JobSpec, site: Site) -> JobSpec:
+    """The request with the site's defaults where it says nothing; variables of both, the request's winning."""
+    empty = {f.name: f.default for f in fields(JobSpec)}
+    chosen = {
+        name: value for name, value in site.defaults.items() if name != "env" and getattr(spec, name) == empty[name]
+    }
+    return replace(spec, **chosen, env={**site.defaults.get("env", {}), **spec.env})
+
+
+def choose_runtime(spec: JobSpec, site: Site, image: ImageFacts) -> RuntimeConfig:
+    """The runtime that was asked for, or the site's first that takes such an image.
+
+    Raises:
+        PlanError: there is none; says which there are.
+    """
+    asked = with_defaults(spec, site).runtime
+    if image.kind == "none":
+        if asked not in ("", "none"):
+            raise PlanError(f"there is no image to run with {asked}", hint="name one: --image FILE, or --runtime none")
+        return RuntimeConfig(kind="none")
+    if asked == "none":
+        raise PlanError(
+            f"--runtime none runs on the bare host, and the image {image.path} was given",
+            hint="leave out one of the two",
+        )
+    kinds = [runtime.kind for runtime in site.runtimes]
+    if asked and asked not in kinds:
+        raise PlanError(f"site {site.name} has no runtime {asked!r}", hint=nearest(asked, kinds))
+    for runtime in site.runtimes:
+        takes = _TAKES.get(runtime.kind, (image.kind,))
+        if asked in ("", runtime.kind) and image.kind in takes:
+            return runtime
+    if image.kind == "reference":
+        file = image.path.rstrip("/").rpartition("/")[2].replace(":", "-").replace("@", "-") + ".sif"
+        raise PlanError(
+            f"{image.path} is the name of an image in a registry, and jobs need a file",
+            hint=f"pull it first: apptainer pull {shell.quote(file)} {shell.quote(image.path)}",
+        )
+    runs = ", ".join(f"{kind} runs {', '.join(_TAKES[kind])}" for kind in kinds if kind in _TAKES)
+    raise PlanError(
+        f"no runtime of site {site.name} runs the {image.kind} image {image.path}"
+        if not asked
+        else f"{asked} cannot run the {image.kind} image {image.path}",
+        hint=f"convert it; {runs}" if runs else "add a runtime to the site file: runtimes",
+    )
+
+
+def choose_launcher(spec: JobSpec, site: Site) -> LauncherConfig:
+    """The launcher that was asked for, or the site's.
+
+    Raises:
+        PlanError: the site has no such launcher.
+    """
+    asked = with_defaults(spec, site).launcher
+    known = {"none": LauncherConfig(kind="none")}
+    known.update((config.kind, config) for config in (*reversed(site.launchers), site.launcher))
+    if asked and asked not in known:
+        raise PlanError(f"site {site.name} has no launcher {asked!r}", hint=nearest(asked, known))
+    return known[asked or site.launcher.kind]
+
+
+def image_targets(spec: JobSpec, site: Site, workdir: str) -> tuple[str, ...]:
+    """Paths that should exist in the image, for `images.inspect` to look for."""
+    spec = with_defaults(spec, site)
+    binds = (*_binds(site.bind, "/", expand=True), *_binds(spec.bind, workdir, expand=False))
+    return (*(bind.target for bind in binds if "$" not in bind.target), workdir, "/mnt/0")
+
+
+# ------------------------------------------------------------------------------------- the plan
+
+
+def resolve(
+    spec: JobSpec,
+    site: Site,
+    image: ImageFacts,
+    host: HostFacts,
+    *,
+    runtime: Runtime,
+    launcher: Launcher,
+    dependency: str = "",
+) -> Plan:
+    """Everything decided, before anything is queued. `dependency` is in the scheduler's own ids.
+
+    Raises:
+        PlanError: the job cannot run there so; the message names the limit, the hint what would work.
+    """
+    spec = with_defaults(spec, site)
+    _check_text(spec)
+    _check_command(spec, launcher.name)
+    notes = list(_check_scheduler(spec, site))
+    name, partition = _partition(spec, site)
+    _check_required(spec, site, name, partition)
+    placement = _placement(spec, site, name, fill=launcher.name != "none")
+    _check_memory(spec)
+    shape = placement.shape
+    if image.arch and host.arch and image.arch != host.arch:
+        raise PlanError(
+            f"the image {image.path} is made for {image.arch}, and this machine is {host.arch}",
+            hint=f"build or pull it for {host.arch}",
+        )
+    mpi = _mpi(spec, site, launcher.name)
+    array, limit = _array(spec.array)
+    workdir = _below(host.cwd, spec.workdir)
+    job = spec.name or _default_name(spec.command)
+    output, error = _logs(spec, host, workdir, job)
+    if placement.why:
+        notes.append(Note("ranks", f"{shape.ntasks_per_node} on each node", placement.why))
+    if mpi and spec.mpi == "auto":
+        notes.append(Note("mpi", mpi, f"the default of site {site.name}"))
+
+    config = choose_runtime(spec, site, image)
+    invocation = runtime.wrap(
+        ContainerRequest(
+            image=image,
+            program=spec.command,
+            workdir=workdir,
+            binds=(*_binds(site.bind, "/", expand=True), *_binds(spec.bind, workdir, expand=False)),
+            env=_environment(spec, site, shape),
+            gpu=site.gpu.kind if shape.gpus_per_node else "none",
+            mpi=mpi,
+            ntasks_per_node=shape.ntasks_per_node,
+        )
+    )
+    launch = launcher.command(shape, mpi=mpi, extra=invocation.launcher_args)
+    return Plan(
+        tag=host.tag,
+        name=job,
+        site=site.name,
+        scheduler=site.scheduler.kind,
+        template=spec.template or site.template or f"{site.scheduler.kind}.sh.j2",
+        folder=host.folder,
+        workdir=workdir,
+        output=output,
+        error=error,
+        shape=shape,
+        launch=_words(launch.argv, invocation),
+        image=image.path,
+        runtime=runtime.name,
+        launcher=launcher.name,
+        mpi=mpi,
+        command=spec.command,
+        nodes_asked=placement.nodes_asked,
+        mem=spec.mem,
+        mem_per_cpu=spec.mem_per_cpu,
+        time=spec.time,
+        partition=spec.partition,
+        account=spec.account,
+        qos=spec.qos,
+        constraint=spec.constraint,
+        reservation=spec.reservation,
+        licenses=spec.licenses,
+        gpu_kind=site.gpu.kind if shape.gpus_per_node else "none",
+        gpu_type=spec.gpu_type,
+        gpu_request=site.gpu.request,
+        exclusive=spec.exclusive,
+        hold=spec.hold,
+        requeue=spec.requeue,
+        array=array,
+        array_limit=limit,
+        dependency=dependency,
+        export=site.scheduler.export,
+        directives=(*site.directives, *invocation.directives, *spec.directives),
+        module_init=site.module_init,
+        modules=(*site.modules, *config.modules, *spec.modules),
+        site_env=site.env,
+        env={**invocation.env, **launch.env},
+        scratch=site.scratch,
+        setup=invocation.setup,
+        notes=(*notes, *_as_notes(runtime.name, invocation.notes), *_as_notes(launcher.name, launch.notes)),
+    )
+
+
+def _as_notes(subject: str, notes: tuple[str, ...]) -> Iterator[Note]:
+    return (Note(subject, note, "") for note in notes)
+
+
+def _words(
+    launcher: tuple[str | shell.Shell, ...], invocation: Invocation
+) -> tuple[tuple[str | shell.Shell, ...], ...]:
+    groups = tuple(group for group in (launcher, invocation.argv, invocation.program) if group)
+    return groups if len(groups) > 1 else (shell.program(invocation.program),)
+
+
+# ------------------------------------------------------------------------------- text and names
+
+
+def _check_text(spec: JobSpec) -> None:
+    for field, option in _OPTION.items():
+        value = getattr(spec, field)
+        shell.refuse_control(value, f"{field} ({option})")
+        if field not in _PATHS and not _is_unicode(value):
+            raise PlanError(f"{field} ({option}) is not UTF-8: {value[:60]!r}", hint="write it in UTF-8")
+    if len(spec.name.encode()) > _LONGEST_NAME:
+        raise PlanError(
+            f"the job name has {len(spec.name.encode())} bytes: {spec.name[:40]}…", hint=f"{_LONGEST_NAME} is the most"
+        )
+    for module in spec.modules:
+        shell.refuse_control(module, "a module name")
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _check_command(spec: JobSpec, launcher: str) -> None:
+    if not spec.command or not spec.command[0]:
+        raise PlanError("there is no command to run", hint="put it after --: hpcjob submit -N 2 -- ./app input")
+    program = spec.command[0]
+    if program.startswith("-"):
+        raise PlanError(f"the program {program!r} would be read as an option", hint=f"write ./{program}")
+    if "=" in program:
+        name = program.partition("=")[0]
+        raise PlanError(
+            f"{program[:60]!r} would be read as an assignment to {name[:40]}, not as a program",
+            hint=f"set variables with --env {program[:60]}, or write ./ before the name of a file",
+        )
+    if launcher != "none" and ":" in spec.command:
+        raise PlanError(
+            f"{launcher} reads the argument ':' as the beginning of another program",
+            hint="jobs of several programs are not in this version; a plain ':' can be passed by a script of yours",
+        )
+
+
+def _default_name(command: tuple[str, ...]) -> str:
+    name = os.path.basename(command[0]).encode("utf-8", "replace").decode()  # noqa: PTH119 - text, not a file
+    return re.sub(r"[\x00-\x1f\x7f]", "_", name)[: _LONGEST_NAME // 4] or "job"
+
+
+def _below(base: str, path: str) -> str:
+    return os.path.normpath(os.path.join(base, path)) if path else base  # noqa: PTH118 - text, not a file
+
+
+def _environment(spec: JobSpec, site: Site, shape: Shape) -> dict[str, str]:
+    """Variables for the program: the user's, and OMP_NUM_THREADS unless it is set or whole nodes are left to it.
+
+    OMP_PLACES and OMP_PROC_BIND are left alone: where the launcher binds, threads stay in the rank's cores
+    anyway, and where it does not, they would pin the threads of all ranks to the same cores.
+    """
+    for name in (*spec.env, *site.env):
+        shell.variable_name(name)
+        if name in _BASH_OWN or (name.startswith("BASH") and name != "BASH_ENV") or name.lower().startswith("hpcjob_"):
+            raise PlanError(f"the variable {name} is not free to set in a job", hint="choose another name")
+    told = {"OMP_NUM_THREADS"} & {*spec.env, *site.env}
+    if told or (spec.exclusive and spec.cpus_per_task is None):
+        return dict(spec.env)
+    return {"OMP_NUM_THREADS": str(shape.cpus_per_task), **spec.env}
+
+
+def _array(text: str) -> tuple[str, int]:
+    """The indices and the limit of tasks at once (0 = none)."""
+    indices, percent, limit = text.partition("%")
+    if not text:
+        return "", 0
+    try:
+        parse_indices(indices)
+    except UsageError as error:
+        raise PlanError(f"array {text!r}: {error.message}", hint=error.hint) from None
+    if percent and not re.fullmatch(r"[1-9]\d*", limit, re.ASCII):
+        raise PlanError(f"array {text!r}: {limit!r} is not a number of tasks", hint=f"write {indices}%10")
+    return indices.replace(" ", ""), int(limit or 0)
+
+
+# ----------------------------------------------------------------------------------- log files
+
+
+def _logs(spec: JobSpec, host: HostFacts, workdir: str, name: str) -> tuple[str, str]:
+    """Patterns for standard output and error; equal when they are joined."""
+    folder = host.folder.replace("%", "%%")
+    task = ".%a" if spec.array else ""
+    output, error = spec.output or f"{folder}/stdout{task}.log", spec.error or f"{folder}/stderr{task}.log"
+    if spec.output and not spec.error:
+        error = output
+    # The place is not a pattern, what is written below it is.
+    base = workdir.replace("%", "%%")
+    output, error = _below(base, output), _below(base, error)
+    for option, pattern in (("-o", output), ("-e", error)):
+        _check_pattern(option, pattern, name, array=bool(spec.array))
+    return output, error
+
+
+def _check_pattern(option: str, pattern: str, name: str, *, array: bool) -> None:
+    shell.refuse_control(pattern, option)
+    if "\\" in pattern:
+        raise PlanError(
+            f"{option}: Slurm expands no %j in a path with a backslash: {pattern}",
+            hint="choose a path without one (the job's own folder is below $HPCJOBS_HOME)",
+        )
+    found = set(re.findall(r"%(.?)", pattern))
+    if unknown := sorted(found - set("jAax%")):
+        raise PlanError(
+            f"{option}: %{unknown[0]} is not known: {pattern}",
+            hint="%j is the job, %A_%a the array and its task, %x the name, %% a percent sign",
+        )
+    if array and "j" in found:
+        raise PlanError(f"{option}: the %j of an array's task cannot be known: {pattern}", hint="write %A_%a")
+    if array and "a" not in found:
+        raise PlanError(f"{option}: all tasks of the array would write to {pattern}", hint="add %a, the task's index")
+    if not array and found & {"A", "a"}:
+        raise PlanError(f"{option}: %A and %a are for arrays: {pattern}", hint="write %j")
+    if "x" in found and "/" in name:
+        raise PlanError(f"{option}: the job name {name} holds a / and would be a folder", hint="choose another with -J")
+
+
+# ---------------------------------------------------------------------------------------- binds
+
+
+def _binds(texts: tuple[str, ...], base: str, *, expand: bool) -> tuple[Bind, ...]:
+    return tuple(_bind(text, base, expand=expand) for text in texts)
+
+
+def _bind(text: str, base: str, *, expand: bool) -> Bind:
+    source, *rest = text.split(":")
+    target, mode = (rest + ["", ""])[:2] if len(rest) < 2 else (rest[0], rest[1])  # noqa: PLR2004 - SRC:DST:MODE
+    if not source or len(rest) > 2 or mode not in ("", "ro", "rw"):  # noqa: PLR2004
+        raise PlanError(f"bind {text!r} is not understood", hint="write SRC, SRC:DST or SRC:DST:ro")
+    if target and not target.startswith(("/", "$")):
+        raise PlanError(f"bind {text!r}: {target} is not a path from the root", hint=f"write {source}:/{target}")
+    if not (expand and source.startswith("$")):
+        source = _below(base, source)
+    return Bind(source, target or source, readonly=mode == "ro", expand=expand)
+
+
+# --------------------------------------------------------------------------- site and partition
+
+
+def _check_scheduler(spec: JobSpec, site: Site) -> Iterator[Note]:
+    if site.scheduler.kind != "local":
+        for text in (*site.directives, *spec.directives):
+            _check_directive(text)
+        return
+    for field in _NOT_LOCAL:
+        if getattr(spec, field) or getattr(site, field, ()):
+            raise PlanError(f"the local scheduler has no {field}", hint=f"leave out {field}, or choose another --site")
+    if (spec.nodes or 1) > 1:
+        raise PlanError(f"site {site.name} is one machine, and {spec.nodes} nodes were asked for", hint="-N 1")
+    for field in _MOOT_LOCAL:
+        if value := getattr(spec, field):
+            yield Note(field, f"{value} is not used", "this machine has one queue, and nobody pays")
+
+
+def _check_directive(text: str) -> None:
+    shell.refuse_control(text, "a directive")
+    match = _DIRECTIVE.fullmatch(text)
+    if not match:
+        word = text.split()[0] if text.strip() else text
+        if word in ("hetjob", "packjob", ":"):
+            raise PlanError("heterogeneous jobs are not in this version", hint="submit one job for each component")
+        raise PlanError(f"the directive {text!r} is not understood", hint="write --name or --name=value")
+    name, value = match[1], match[2] or ""
+    if name == "--gres" and re.search(r"(^|,)gpu\b", value):
+        raise PlanError(f"{text} is written by hpcjob itself", hint="use --gpus-per-node")
+    own = name if name in _OWN else next((o for o in _OWN if o.startswith(name) and name != "--gpus"), "")
+    if own:
+        raise PlanError(
+            f"the directive {text} is written by hpcjob itself" if _OWN[own] else f"hpcjob needs {own} for itself",
+            hint=f"use {_OWN[own]}" if _OWN[own] else "leave it out",
+        )
+
+
+def _partition(spec: JobSpec, site: Site) -> tuple[str, Partition]:
+    """The partition whose limits hold, and its name; an empty name if nothing is known."""
+    if spec.partition and site.partitions and spec.partition not in site.partitions:
+        raise PlanError(
+            f"site {site.name} has no partition {spec.partition!r}", hint=nearest(spec.partition, site.partitions)
+        )
+    default = next((name for name, found in site.partitions.items() if found.default), "")
+    name = spec.partition or default
+    return name, site.partitions.get(name, Partition())
+
+
+def _check_required(spec: JobSpec, site: Site, name: str, partition: Partition) -> None:
+    for who, names in ((f"site {site.name}", site.require), (f"partition {name}", partition.require)):
+        for field in names:
+            if getattr(spec, field) in (None, "", (), {}):
+                raise PlanError(
+                    f"{who} needs {field.replace('_', ' ')}, and none was given",
+                    hint=f"add {_REQUIRED.get(field, '--' + field.replace('_', '-'))} {field.upper()}",
+                )
+
+
+def _placement(spec: JobSpec, site: Site, name: str, *, fill: bool) -> Placement:
+    """Where ranks go on the partition `name`; where another partition would take the job, a refusal says so."""
+    from hpcjobs.model import NodeShape
+
+    request = Request(**{f.name: getattr(spec, f.name) for f in fields(Request)})
+    place(request, NodeShape(), fill=fill)  # what contradicts itself does so anywhere
+    if spec.gpus_per_node and site.gpu.kind == "none":
+        raise PlanError(f"site {site.name} has no GPUs", hint="leave out --gpus-per-node, or choose another --site")
+    if spec.gpu_type and not spec.gpus_per_node:
+        raise PlanError(f"a kind of GPU ({spec.gpu_type}) without a number", hint="add --gpus-per-node 1")
+    try:
+        return _on(name, site.partitions.get(name, Partition()), spec, site, request, fill=fill)
+    except PlanError as error:
+        for other, partition in site.partitions.items():
+            if other != name and _takes(other, partition, spec, site, request, fill=fill):
+                raise PlanError(error.message, hint=f"{error.hint}; or -p {other}, which takes it") from None
+        raise
+
+
+def _takes(name: str, partition: Partition, spec: JobSpec, site: Site, request: Request, *, fill: bool) -> bool:
+    try:
+        _on(name, partition, spec, site, request, fill=fill)
+    except PlanError:
+        return False
+    return True
+
+
+def _on(name: str, partition: Partition, spec: JobSpec, site: Site, request: Request, *, fill: bool) -> Placement:
+    where = f"partition {name}" if name else f"site {site.name}"
+    try:
+        placement = place(request, partition.node, fill=fill)
+    except PlanError as error:
+        raise PlanError(f"{where}: {error.message}", hint=error.hint) from None
+    _check_nodes(where, partition, placement)
+    if partition.max_time and spec.time and spec.time > partition.max_time:
+        raise PlanError(
+            f"{where} allows {partition.max_time}, and {spec.time} were asked for",
+            hint=f"-t {partition.max_time} is the most there",
+        )
+    _check_node_memory(where, partition.node, spec, placement.shape)
+    _check_gpus(where, partition.node, spec, site, placement.shape)
+    return placement
+
+
+def _check_nodes(where: str, partition: Partition, placement: Placement) -> None:
+    asked = placement.shape.nodes
+    most = min(filter(None, (partition.max_nodes, partition.nodes)), default=asked)
+    if asked > most:
+        per_node = placement.shape.ntasks_per_node
+        raise PlanError(
+            f"{where} has {most} nodes for one job, and {asked} are needed",
+            hint=f"-N {most} is the most there" if placement.nodes_asked else f"-n {most * per_node} is the most there",
+        )
+    if asked < partition.min_nodes:
+        raise PlanError(
+            f"{where} takes jobs of at least {partition.min_nodes} nodes, and this has {asked}",
+            hint=f"-N {partition.min_nodes} is the least there",
+        )
+
+
+def _check_memory(spec: JobSpec) -> None:
+    if spec.mem and spec.mem_per_cpu:
+        raise PlanError("both --mem and --mem-per-cpu were given", hint="use one: --mem for a node")
+
+
+def _check_node_memory(where: str, node: NodeShape, spec: JobSpec, shape: Shape) -> None:
+    cores = shape.ntasks_per_node * shape.cpus_per_task
+    asked = spec.mem or Memory((spec.mem_per_cpu or 0) * cores)
+    if not node.memory or asked <= node.memory:
+        return
+    most = f"--mem {node.memory}"
+    if not spec.mem:
+        most = f"--mem-per-cpu {Memory(node.memory // cores >> 20 << 20)}"
+    raise PlanError(f"{where}: a node has {node.memory} of memory, and {asked} are needed", hint=f"{most} is the most")
+
+
+def _check_gpus(where: str, node: NodeShape, spec: JobSpec, site: Site, shape: Shape) -> None:
+    gpus, ranks = shape.gpus_per_node, shape.ntasks_per_node
+    if not gpus:
+        return
+    if node.cores and not node.gpus:
+        raise PlanError(f"{where} has no GPUs", hint="leave out --gpus-per-node")
+    if node.gpu_type and spec.gpu_type not in ("", node.gpu_type):
+        raise PlanError(f"{where} has GPUs of kind {node.gpu_type}, not {spec.gpu_type}", hint="leave out the kind")
+    if site.gpu.request == "gpus-per-task" and gpus % ranks:
+        raise PlanError(
+            f"{where} counts GPUs by rank, and {gpus} cannot be shared out to {ranks} ranks a node",
+            hint=f"--gpus-per-node {ranks * max(1, gpus // ranks)}, or --ntasks-per-node {gpus}",
+        )
+
+
+def _mpi(spec: JobSpec, site: Site, launcher: str) -> str:
+    """The launcher's kind of MPI; empty for its own default."""
+    if spec.mpi == "auto":
+        return site.mpi.default if launcher == site.launcher.kind else ""
+    known = ("auto", "none", *site.mpi.types)
+    if spec.mpi in ("bind", "hybrid", "container"):
+        raise PlanError(f"--mpi {spec.mpi} is not in this version", hint=f"there are {', '.join(known)}")
+    if site.mpi.types and spec.mpi not in known:
+        raise PlanError(f"site {site.name} has no MPI of kind {spec.mpi!r}", hint=nearest(spec.mpi, known))
+    return spec.mpi

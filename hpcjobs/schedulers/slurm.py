@@ -1,0 +1,412 @@
+"""Slurm, by its commands: 22.05 and later.
+
+The parsers are functions from text to values. Sources: sbatch(1), squeue(1), sacct(1), scancel(1), sinfo(1) and
+the job state codes of squeue(1).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from hpcjobs.errors import RefusedError, UnreachableError, UsageError
+from hpcjobs.model import NodeShape, Partition
+from hpcjobs.record import JobState, JobStatus, Tasks
+from hpcjobs.schedulers import Diagnosis, Explanation
+from hpcjobs.schedulers.slurm_words import explain_reason, message, per_id, refusal_hint, unreachable
+from hpcjobs.units import Duration, Memory, parse_indices
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from hpcjobs.process import Completed, Runner
+    from hpcjobs.record import JobRecord
+
+# squeue(1), JOB STATE CODES. A suspended job keeps its allocation, a configuring one waits for its nodes.
+STATES = {
+    "BOOT_FAIL": JobState.NODE_FAIL,
+    "CANCELLED": JobState.CANCELLED,
+    "COMPLETED": JobState.DONE,
+    "COMPLETING": JobState.COMPLETING,
+    "CONFIGURING": JobState.PENDING,
+    "DEADLINE": JobState.TIMEOUT,
+    "FAILED": JobState.FAILED,
+    "NODE_FAIL": JobState.NODE_FAIL,
+    "OUT_OF_MEMORY": JobState.OOM,
+    "PENDING": JobState.PENDING,
+    "PREEMPTED": JobState.CANCELLED,
+    "REQUEUED": JobState.PENDING,
+    "REQUEUE_FED": JobState.PENDING,
+    "REQUEUE_HOLD": JobState.HELD,
+    "RESIZING": JobState.RUNNING,
+    "RESV_DEL_HOLD": JobState.HELD,
+    "REVOKED": JobState.CANCELLED,
+    "RUNNING": JobState.RUNNING,
+    "SIGNALING": JobState.RUNNING,
+    "SPECIAL_EXIT": JobState.HELD,
+    "STAGE_OUT": JobState.COMPLETING,
+    "STOPPED": JobState.RUNNING,
+    "SUSPENDED": JobState.RUNNING,
+    "TIMEOUT": JobState.TIMEOUT,
+}
+_HELD_REASONS = {"JobHeldUser", "JobHeldAdmin", "JobHoldMaxRequeue", "job requeued in held state"}
+
+# Variables that would quietly change what the client commands do; those that say where the cluster is are kept.
+_SCRUB = ("SBATCH_", "SLURM_", "SRUN_", "SALLOC_", "SQUEUE_", "SCANCEL_", "SACCT_", "SINFO_", "SCONTROL_")
+_KEEP = {"SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT"}
+
+_SEPARATOR = "|"
+# The reason stands last: it is the one field with free text.
+_QUEUE_FORMAT = _SEPARATOR.join(("%F", "%K", "%T", "%S", "%e", "%N", "%r"))
+_QUEUE_FIELDS = 7
+_ACCOUNTING_FORMAT = "JobID,State,ExitCode,Start,End,NodeList,Reason"
+# Short enough for any command line, and what loaded accounting databases still answer quickly.
+_CHUNK = 500
+
+
+class Slurm:
+    """The Slurm of this machine; `options` are the site's `scheduler` section."""
+
+    name = "slurm"
+
+    def __init__(self, options: Mapping[str, Any], runner: Runner) -> None:
+        self._run = runner
+        self._timeout = float(options.get("timeout", 30))
+        self._submit_timeout = float(options.get("submit_timeout", 60))
+        self._accounting = bool(options.get("accounting", True))
+
+    # ------------------------------------------------------------------------------------ commands
+
+    def _ask(self, *argv: str) -> Completed:
+        answer = self._run(argv, timeout=self._timeout, env=environment(os.environ))
+        if answer.code and (problem := unreachable(answer.err)):
+            raise UnreachableError(f"{argv[0]}: {problem}", hint=_UNREACHABLE_HINT)
+        return answer
+
+    def _ask_all(self, *argv: str) -> str:
+        answer = self._ask(*argv)
+        if answer.code:
+            raise RefusedError(f"{argv[0]}: {message(answer.err)}", hint="hpcjob doctor looks closer")
+        return answer.out
+
+    def submit(self, script: Path, *, tag: str, record: JobRecord, keep_fds: Sequence[int] = ()) -> str:
+        """`sbatch`; the tag goes into the job's comment, which queue and accounting keep."""
+        answer = self._run(
+            ("sbatch", "--parsable", f"--comment=hpcjob:{tag}", str(script)),
+            timeout=self._submit_timeout,
+            env=environment(os.environ),
+            keep_fds=keep_fds,
+        )
+        if answer.code == 0:
+            if native_id := parse_submit(answer.out):
+                return native_id
+            raise UnreachableError(
+                f"sbatch succeeded but named no job: {message(answer.out) or 'no output'}",
+                hint=f"{record.label} is kept; the next hpcjob command looks for it in the queue",
+                maybe_done=True,
+            )
+        problem = message(answer.err)
+        if cause := unreachable(answer.err):
+            # Only a refused connection proves that nothing was sent.
+            raise UnreachableError(
+                f"sbatch: {cause}", hint=_UNREACHABLE_HINT, maybe_done="connect failure" not in answer.err
+            )
+        raise RefusedError(f"Slurm refused the job: {problem}", hint=refusal_hint(problem))
+
+    def poll(self, jobs: Sequence[JobRecord]) -> dict[str, JobStatus]:
+        """One `squeue` for all jobs of this user, those that ended a short while ago (MinJobAge) included."""
+        # Asking for single ids fails as soon as one of them is gone.
+        text = self._ask_all("squeue", "--me", "--noheader", "--states=all", f"--format={_QUEUE_FORMAT}")
+        found = parse_queue(text, {job.native_id for job in jobs})
+        return {job.native_id: _requeued(found[job.native_id], job) for job in jobs if job.native_id in found}
+
+    def accounting(self, jobs: Sequence[JobRecord]) -> dict[str, JobStatus]:
+        """`sacct` for jobs that left the queue, five hundred a command."""
+        found: dict[str, JobStatus] = {}
+        if not self._accounting:
+            return found
+        for start in range(0, len(jobs), _CHUNK):
+            some = jobs[start : start + _CHUNK]
+            since = min(job.submitted or job.created for job in some) - 60
+            answer = self._ask(
+                "sacct",
+                "--allocations",
+                "--noheader",
+                "--parsable2",
+                f"--starttime=uts{int(since)}" if since > 0 else "--starttime=1970-01-02",
+                f"--format={_ACCOUNTING_FORMAT}",
+                "--jobs=" + ",".join(job.native_id for job in some),
+            )
+            if answer.code:
+                raise UnreachableError(f"sacct: {message(answer.err)}", hint=_NO_ACCOUNTING_HINT)
+            found.update(parse_accounting(answer.out))
+        return found
+
+    def cancel(self, targets: Sequence[str]) -> dict[str, str]:
+        """One `scancel` for all."""
+        return per_id(targets, self._ask("scancel", "--verbose", *targets))
+
+    def hold(self, targets: Sequence[str]) -> dict[str, str]:
+        """`scontrol hold`."""
+        return per_id(targets, self._ask("scontrol", "hold", ",".join(targets)))
+
+    def release(self, targets: Sequence[str]) -> dict[str, str]:
+        """`scontrol release`."""
+        return per_id(targets, self._ask("scontrol", "release", ",".join(targets)))
+
+    def find(self, tags: Mapping[str, float]) -> dict[str, str]:
+        """By comment in the queue, then by comment or command line in the accounting."""
+        text = self._ask_all("squeue", "--me", "--noheader", "--states=all", "--format=%F|%k")
+        found = parse_tags(text, tags)
+        if len(found) < len(tags) and self._accounting:
+            since = int(min(tags.values())) - 60
+            text = self._ask_all(
+                "sacct",
+                "--allocations",
+                "--noheader",
+                "--parsable2",
+                f"--starttime=uts{since}",
+                "--format=JobID,Comment,SubmitLine",
+            )
+            found = {**parse_tags(text, tags), **found}
+        return found
+
+    def explain(self, job: JobRecord) -> Explanation:
+        """The queue's own reason, in words."""
+        answer = self._ask(
+            "squeue", "--noheader", "--states=all", f"--jobs={job.native_id}", f"--format={_QUEUE_FORMAT}"
+        )
+        status = parse_queue(answer.out, {job.native_id}).get(job.native_id)
+        if status is None:
+            return Explanation("", "Slurm no longer knows the job", f"hpcjob status {job.label} finds its end")
+        return explain_reason(status)
+
+    def dependency(self, kind: str, native_ids: Sequence[str]) -> str:
+        """Slurm's own syntax."""
+        return ":".join((kind, *native_ids))
+
+    def partitions(self) -> dict[str, Partition]:
+        """What `sinfo` reports."""
+        return parse_partitions(self._ask_all("sinfo", "--noheader", "--format=%P|%l|%D|%c|%m|%G|%s", "--exact"))
+
+    def diagnose(self) -> Diagnosis:
+        """What slurmctld says of itself."""
+        settings = parse_config(self._ask_all("scontrol", "show", "config"))
+        wanted = ("ClusterName", "AccountingStorageType", "MpiDefault", "MaxArraySize", "TaskPlugin")
+        return Diagnosis(settings.get("SLURM_VERSION", ""), {key: settings[key] for key in wanted if key in settings})
+
+
+_UNREACHABLE_HINT = "Slurm's controller is down or busy: nothing was changed; try again in a minute"
+_NO_ACCOUNTING_HINT = "if this cluster has no accounting, its site file says so with scheduler: {accounting: false}"
+
+
+def environment(caller: Mapping[str, str]) -> dict[str, str]:
+    """The caller's environment without what would bend sbatch, squeue and friends.
+
+    A job submitted from within another job must not inherit that one's shape (SLURM_CPU_BIND, …).
+    """
+    kept = {key: value for key, value in caller.items() if key in _KEEP or not key.startswith(_SCRUB)}
+    # Unix times, and array expressions that are never shortened (squeue(1)).
+    return {**kept, "SLURM_TIME_FORMAT": "%s", "SLURM_BITSTR_LEN": "0"}
+
+
+# -------------------------------------------------------------------------------------------- parsers
+
+
+def parse_submit(text: str) -> str:
+    """The job id that `sbatch --parsable` printed (`12` or `12;cluster`); empty if there is none.
+
+    Sites print banners; only a line that is nothing but an id counts, and of those the last.
+    """
+    ids = re.findall(r"^(\d+)(?:;[\w.-]+)?$", text, re.MULTILINE | re.ASCII)
+    return ids[-1] if ids else ""
+
+
+def job_state(word: str, reason: str = "") -> JobState:
+    """The state that one of Slurm's words stands for; `CANCELLED by 1000` and `CANCELLED+` included."""
+    state = STATES.get(re.split(r"[ +]", word.strip(), maxsplit=1)[0].upper(), JobState.UNKNOWN)
+    return JobState.HELD if state is JobState.PENDING and reason in _HELD_REASONS else state
+
+
+def parse_queue(text: str, wanted: Iterable[str]) -> dict[str, JobStatus]:
+    """Read squeue's lines in `_QUEUE_FORMAT`; jobs that are not `wanted`, and lines of other shape, are skipped.
+
+    An array comes as several lines: one for the tasks that have not started and one for each that has.
+    """
+    wanted = set(wanted)
+    lines: dict[str, list[_QueueLine]] = {}
+    for raw in text.splitlines():
+        parts = raw.split(_SEPARATOR, _QUEUE_FIELDS - 1)
+        if len(parts) == _QUEUE_FIELDS and parts[0] in wanted:
+            lines.setdefault(parts[0], []).append(_QueueLine(*(part.strip() for part in parts)))
+    return {native_id: _status(found) for native_id, found in lines.items()}
+
+
+@dataclass(frozen=True)
+class _QueueLine:
+    job: str
+    index: str
+    state: str
+    start: str
+    end: str
+    nodes: str
+    reason: str
+
+    def status(self) -> JobStatus:
+        state = job_state(self.state, self.reason)
+        begun = state.final or state in {JobState.RUNNING, JobState.COMPLETING}
+        return JobStatus(
+            state,
+            raw=self.state,
+            reason="" if self.reason == "None" else self.reason,
+            started=_time(self.start) if begun else 0.0,
+            ended=_time(self.end) if state.final else 0.0,
+            nodes=self.nodes,
+        )
+
+
+def _status(lines: list[_QueueLine]) -> JobStatus:
+    states: dict[int, JobState] = {}
+    for line in lines:
+        for index in _task_indices(line.index):
+            states[index] = job_state(line.state, line.reason)
+    if not states:
+        return lines[-1].status()
+    tasks = Tasks.build(states)
+    overall = tasks.overall()
+    line = next((line for line in lines if job_state(line.state, line.reason) is overall), lines[0])
+    starts = [status.started for status in (line.status() for line in lines) if status.started]
+    return replace(line.status(), state=overall, started=min(starts, default=0.0), tasks=tasks)
+
+
+def _task_indices(text: str) -> tuple[int, ...]:
+    """`7`, `[0-99%5]`, `0-99%5`; empty for `N/A`."""
+    try:
+        return parse_indices(text.strip("[]").partition("%")[0])
+    except UsageError:
+        return ()
+
+
+def parse_accounting(text: str) -> dict[str, JobStatus]:
+    """Read sacct's lines in `_ACCOUNTING_FORMAT`, by job id; the tasks of an array are gathered under its id."""
+    single: dict[str, JobStatus] = {}
+    tasks: dict[str, dict[int, JobStatus]] = {}
+    for raw in text.splitlines():
+        parts = raw.split("|", 6)
+        if len(parts) != 7:  # noqa: PLR2004 - the fields of _ACCOUNTING_FORMAT
+            continue
+        status = _accounting_status(*parts[1:])
+        job, _, index = parts[0].partition("_")
+        if not index:
+            single[job] = status
+        for task in _task_indices(index) if index else ():
+            tasks.setdefault(job, {})[task] = status
+    for job, found in tasks.items():
+        gathered = Tasks.build(
+            {index: status.state for index, status in found.items()},
+            {index: status.exit_code or 0 for index, status in found.items()},
+        )
+        overall = gathered.overall()
+        worst = next(status for status in found.values() if status.state is overall)
+        single[job] = replace(
+            worst,
+            started=min((s.started for s in found.values() if s.started), default=0.0),
+            ended=max(s.ended for s in found.values()) if overall.final else 0.0,
+            tasks=gathered,
+        )
+    return single
+
+
+def _accounting_status(  # noqa: PLR0917 - the fields of a line, in its order
+    state: str, code: str, start: str, end: str, nodes: str, reason: str
+) -> JobStatus:
+    status, _, signal = code.partition(":")
+    found = job_state(state)
+    return JobStatus(
+        found,
+        raw=state,
+        reason="" if reason == "None" else reason,
+        exit_code=int(status) if found.final and status.isdecimal() else None,
+        signal=int(signal) if signal.isdecimal() else 0,
+        started=_time(start),
+        ended=_time(end) if found.final else 0.0,
+        nodes="" if nodes == "None assigned" else nodes,
+    )
+
+
+def parse_tags(text: str, tags: Iterable[str]) -> dict[str, str]:
+    """Which of the tags stand in which job's line (`id|anything with hpcjob:TAG`)."""
+    wanted = set(tags)
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        job, _, rest = line.partition("|")
+        for tag in re.findall(r"hpcjob:(\w+)", rest, re.ASCII):
+            if tag in wanted and (number := re.match(r"\d+", job.strip(), re.ASCII)):
+                found[tag] = number.group()
+    return found
+
+
+def parse_partitions(text: str) -> dict[str, Partition]:
+    """Read `sinfo --format=%P|%l|%D|%c|%m|%G|%s`; of unlike nodes in one partition the largest counts."""
+    found: dict[str, Partition] = {}
+    for line in text.splitlines():
+        parts = [part.strip() for part in line.split("|")]
+        if len(parts) != 7:  # noqa: PLR2004 - the fields of the format
+            continue
+        name, limit, nodes, cores, memory, gres, sizes = parts
+        known = found.get(name.rstrip("*"), Partition())
+        gpus, gpu_type = _gpus(gres)
+        low, _, high = sizes.partition("-")
+        found[name.rstrip("*")] = Partition(
+            default=name.endswith("*"),
+            max_time=_limit(limit),
+            nodes=known.nodes + _number(nodes),
+            min_nodes=int(low) if low.isdecimal() else 0,
+            max_nodes=int(high or low) if (high or low).isdecimal() else 0,
+            node=NodeShape(
+                cores=max(known.node.cores, _number(cores)),
+                memory=Memory(max(known.node.memory or 0, _number(memory) << 20)) or None,
+                gpus=max(known.node.gpus, gpus),
+                gpu_type=gpu_type or known.node.gpu_type,
+            ),
+        )
+    return found
+
+
+def _limit(text: str) -> Duration | None:
+    try:
+        return Duration.parse(text)
+    except UsageError:
+        return None
+
+
+def _number(text: str) -> int:
+    match = re.match(r"\d+", text, re.ASCII)
+    return int(match.group()) if match else 0
+
+
+def _gpus(gres: str) -> tuple[int, str]:
+    """`gpu:a100:4(S:0-1),nvme:1` -> 4 of a100."""
+    match = re.search(r"(?:^|,)gpu:(?:([A-Za-z][\w.-]*):)?(\d+)", gres, re.ASCII)
+    return (int(match[2]), match[1] or "") if match else (0, "")
+
+
+def parse_config(text: str) -> dict[str, str]:
+    """Read the `Key = value` lines of `scontrol show config`."""
+    pairs = (line.partition("=") for line in text.splitlines())
+    return {key.strip(): value.strip() for key, equals, value in pairs if equals}
+
+
+def _time(text: str) -> float:
+    """Unix seconds; 0 for N/A, Unknown and None."""
+    return float(text) if text.isdecimal() else 0.0
+
+
+def _requeued(status: JobStatus, job: JobRecord) -> JobStatus:
+    """Count a restart when a job that ran is waiting again: squeue's formats have no restart count."""
+    ran = job.state in {JobState.RUNNING, JobState.COMPLETING} and not job.array
+    waits = status.state in {JobState.PENDING, JobState.HELD}
+    return replace(status, restarts=job.restarts + 1) if ran and waits else replace(status, restarts=job.restarts)
