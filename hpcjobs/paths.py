@@ -74,6 +74,26 @@ def folder_name(tag: str, name: str, when: float) -> str:
     return "-".join(filter(None, (time.strftime("%Y-%m-%d", time.gmtime(when)), slug, tag)))
 
 
+_PATTERN = re.compile(r"%(\d{0,2})([%jAaxu])")
+
+
+def expand_pattern(pattern: str, *, native_id: str, index: int | None = None, name: str = "") -> str:
+    """The file that a name with Slurm's patterns stands for (sbatch(1), FILENAME PATTERN).
+
+    `%j` and `%A` are the job's id, `%a` the array index (0 for a job that is no array), `%x` its name, `%u` the
+    user, `%%` a percent sign; a number between pads with zeros (`%4a`).
+    """
+    values = {
+        "%": "%",
+        "j": native_id,
+        "A": native_id,
+        "a": str(index or 0),
+        "x": name,
+        "u": os.environ.get("USER", ""),
+    }
+    return _PATTERN.sub(lambda match: values[match[2]].zfill(int(match[1] or 0)), pattern)
+
+
 @dataclass(frozen=True)
 class JobFolder:
     """The files of one job. The folder is 0700, its files 0600."""

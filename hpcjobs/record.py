@@ -172,7 +172,8 @@ class JobRecord:
         requeued = status.restarts > self.restarts
         state = advance(self.state, status.state, requeued=requeued)
         if state is not status.state or status.state is JobState.UNKNOWN:
-            return replace(self, state=state, reason=status.reason or self.reason)
+            tasks = status.tasks if status.state is JobState.UNKNOWN else None
+            return replace(self, state=state, reason=status.reason or self.reason, tasks=tasks or self.tasks)
         keep = JobStatus(state) if requeued else self
         return replace(
             self,

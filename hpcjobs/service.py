@@ -348,11 +348,13 @@ class Service:
         """Ask the schedulers, one command each; within a site's poll interval what is known is returned."""
         errors: list[HpcjobError] = []
         fresh: dict[int, JobRecord] = {}
-        if any(not record.native_id and not record.state.final for record in records):
+        unconfirmed = [record for record in records if not record.native_id and not record.state.final]
+        if unconfirmed:
             try:
-                fresh.update({record.id: record for record in self.reconcile()})
+                self.reconcile()
             except UnreachableError as error:
                 errors.append(error)
+            fresh.update({record.id: self.store.get(record.id) for record in unconfirmed})
         now_known = [fresh.get(record.id, record) for record in records]
         open_ones = [record for record in now_known if not record.state.final and record.native_id]
         for cluster, (scheduler, some) in self._by_cluster(open_ones).items():
@@ -626,7 +628,10 @@ def spec_from_json(data: Mapping[str, Any]) -> JobSpec:
     known = {f.name for f in fields(JobSpec)}
     values: dict[str, Any] = {key: value for key, value in data.items() if key in known}
     for key, value in values.items():
-        values[key] = types[key](value) if key in types else tuple(value) if isinstance(value, list) else value
+        if isinstance(value, list):
+            values[key] = tuple(value)
+        elif key in types and value is not None:
+            values[key] = types[key](value)
     return JobSpec(**values)
 
 

@@ -190,7 +190,7 @@ def test_partitions_of_a_real_cluster() -> None:
 )  # fmt: skip
 def test_partition_lines(line: str, expected: Partition | None) -> None:
     found = slurm.parse_partitions(line)
-    assert found == ({line.split("|")[0]: expected} if expected else {})
+    assert found == ({line.split("|", maxsplit=1)[0]: expected} if expected else {})
 
 
 def test_version_and_settings() -> None:

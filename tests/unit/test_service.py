@@ -1,0 +1,553 @@
+"""The use cases over a Slurm in memory: nothing lost, nothing twice, one command a poll."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hpcjobs.errors import (
+    NotFoundError,
+    PlanError,
+    RefusedError,
+    UnreachableError,
+    UsageError,
+    WaitTimeoutError,
+)
+from hpcjobs.model import JobSpec, Plan, SchedulerConfig, Script, Shape, Site
+from hpcjobs.paths import JobFolder
+from hpcjobs.record import JobRecord, JobState
+from hpcjobs.service import Prepared, Selected, Service, job_files, spec_from_json
+from hpcjobs.store import Store, submission_lock
+from hpcjobs.testing import Clock, FakeSlurm
+from hpcjobs.units import Duration, Memory
+
+S = JobState
+
+
+class Lab:
+    """A service, its fake Slurm, and a way to submit without a site file."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.clock = Clock()
+        self.slurm = FakeSlurm(self.clock)
+        self.service = self.another()
+        self.count = 0
+
+    def another(self) -> Service:
+        """A second process."""
+        return Service(
+            runner=self.slurm, clock=self.clock, sleep=self.clock.sleep, store=Store(self.home / "jobs.sqlite3")
+        )
+
+    def prepared(self, array: str = "", *, accounting: bool = True, dependency: str = "") -> Prepared:
+        self.count += 1
+        folder = self.home / f"jobs/t{self.count}"
+        error = folder / ("stderr.%a.log" if array else "stderr.log")
+        plan = Plan(
+            tag=f"tag{self.count}", name="solve", site="fake", scheduler="slurm", template="slurm", folder=str(folder),
+            workdir="/tmp", output=str(error), error=str(error), shape=Shape(), launch=(("true",),), array=array,
+            time=Duration(600), dependency=dependency,
+        )  # fmt: skip
+        scheduler = SchedulerConfig(kind="slurm", poll_interval=5, accounting=accounting)
+        header = f"#SBATCH --array={array}\n" if array else ""
+        return Prepared(
+            JobSpec(command=("true",), array=array, workdir="/tmp"),
+            Site(name="fake", scheduler=scheduler),
+            plan,
+            Script(f"#!/bin/bash\n{header}true\n", "slurm"),
+        )
+
+    def submit(self, array: str = "", *, accounting: bool = True) -> JobRecord:
+        return self.service._send(self.prepared(array, accounting=accounting))
+
+    def write_exit(self, record: JobRecord, code: int = 0, index: int | None = None, signal: str = "") -> None:
+        text = f"code={code}\nsignal={signal}\nstart={self.clock() - 9}\nend={self.clock()}\nhost=n1\nid={record.native_id or 1}\n"
+        JobFolder(Path(record.folder)).exit_file(index).write_text(text)
+
+    def status(self, record: JobRecord) -> JobRecord:
+        """As known after the poll interval."""
+        self.clock.sleep(10)
+        (found,) = self.service.refresh([self.service.store.get(record.id)]).records
+        return found
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    return Lab(tmp_path)
+
+
+# ----------------------------------------------------------------------------------------- submission
+
+
+def test_a_submission_is_one_command(lab: Lab) -> None:
+    record = lab.submit()
+    assert (record.label, record.native_id, record.state) == ("j1", "1", S.PENDING)
+    assert [call[:3] for call in lab.slurm.calls] == [("sbatch", "--parsable", "--comment=hpcjob:tag1")]
+
+
+def test_a_refusal_leaves_nothing_behind(lab: Lab) -> None:
+    lab.slurm.refuse = "Invalid account or account/partition combination specified"
+    with pytest.raises(RefusedError, match="Invalid account") as caught:
+        lab.submit()
+    assert "-A" in caught.value.hint
+    assert lab.service.history() == []
+    assert list((lab.home / "jobs").iterdir()) == []
+
+
+def test_a_dead_controller_leaves_nothing_behind(lab: Lab) -> None:
+    lab.slurm.down = True
+    with pytest.raises(UnreachableError, match="Unable to contact"):
+        lab.submit()
+    assert lab.service.history() == []
+
+
+@pytest.mark.parametrize("hang", ["before", "after"])
+def test_a_hanging_submission_is_looked_for_and_never_sent_twice(lab: Lab, hang: str) -> None:
+    lab.slurm.hang = hang
+    with pytest.raises(UnreachableError, match="whether j1 was accepted is not known yet") as caught:
+        lab.submit()
+    assert "do not submit it again" in caught.value.hint
+    (record,) = lab.service.history()
+    assert record.state is S.CREATED
+    lab.slurm.hang = ""
+    found = lab.another().refresh([record]).records[0]
+    assert (found.state, found.native_id) == ((S.PENDING, "1") if hang == "after" else (S.CREATED, ""))
+    lab.clock.sleep(60)
+    found = lab.another().refresh([record]).records[0]
+    assert found.state is (S.PENDING if hang == "after" else S.FAILED)
+    assert len(lab.slurm.jobs) == (1 if hang == "after" else 0)
+    if hang == "before":
+        failure = lab.service.failure(found)
+        assert failure is not None
+        assert failure.words == "it never reached the scheduler: its submission was interrupted"
+
+
+def test_a_job_that_ended_before_it_was_found_is_known_by_its_exit_file(lab: Lab) -> None:
+    lab.slurm.hang = "after"
+    with pytest.raises(UnreachableError):
+        lab.submit()
+    (record,) = lab.service.history()
+    lab.write_exit(record)
+    lab.slurm.jobs.clear()
+    lab.clock.sleep(60)
+    found = lab.status(record)
+    assert (found.native_id, found.state) == ("1", S.DONE)
+
+
+def test_a_submission_under_way_is_left_alone(lab: Lab) -> None:
+    record = lab.service.store.reserve(_draft(lab), job_files(lab.prepared()))
+    lab.clock.sleep(1000)
+    with submission_lock(record):
+        assert lab.another().reconcile() == []
+    (healed,) = lab.another().reconcile()
+    assert healed.state is S.FAILED
+
+
+def _draft(lab: Lab) -> JobRecord:
+    from hpcjobs.service import draft_record
+
+    return draft_record(lab.prepared(), lab.clock())
+
+
+def test_a_young_reservation_is_given_time(lab: Lab) -> None:
+    lab.service.store.reserve(_draft(lab), {})
+    lab.clock.sleep(10)
+    assert lab.another().reconcile() == []
+    assert [record.state for record in lab.service.history()] == [S.CREATED]
+
+
+@pytest.mark.parametrize("banner", ["Welcome\n", "you have 3 jobs\n99 luftballons\n"])
+def test_banners_are_no_ids(lab: Lab, banner: str) -> None:
+    lab.slurm.banner = banner
+    assert lab.submit().native_id == "1"
+
+
+# ------------------------------------------------------------------------------------------- tracking
+
+
+def test_a_life(lab: Lab) -> None:
+    record = lab.submit()
+    assert lab.status(record).state is S.PENDING
+    lab.slurm.start("1")
+    assert lab.status(record).state is S.RUNNING
+    lab.write_exit(record)
+    lab.slurm.finish("1")
+    done = lab.status(record)
+    assert (done.state, done.exit_code, done.node_list) == (S.DONE, 0, "n1")
+
+
+def test_a_thousand_jobs_are_one_command(lab: Lab) -> None:
+    for _ in range(200):
+        lab.submit()
+    lab.slurm.calls.clear()
+    lab.clock.sleep(10)
+    lab.service.refresh(lab.service.active())
+    assert [call[0] for call in lab.slurm.calls] == ["squeue"]
+
+
+def test_an_array_of_ten_thousand_is_one_row_and_one_command(lab: Lab) -> None:
+    record = lab.submit("0-9999")
+    assert len(lab.service.history()) == 1
+    lab.slurm.calls.clear()
+    assert lab.status(record).tasks is not None
+    assert [call[0] for call in lab.slurm.calls] == ["squeue"]
+
+
+def test_ten_terminals_ask_once(lab: Lab) -> None:
+    record = lab.submit()
+    lab.slurm.calls.clear()
+    lab.clock.sleep(10)
+    for _ in range(10):
+        lab.another().refresh([record])
+        lab.clock.sleep(0.1)
+    assert lab.slurm.count("squeue") == 1
+
+
+def test_a_clean_end_is_seen_within_the_poll_interval(lab: Lab) -> None:
+    record = lab.submit()
+    lab.slurm.start("1")
+    running = lab.status(record)
+    lab.write_exit(record)
+    assert lab.service.refresh([running]).records[0].state is S.DONE
+
+
+def test_silence_is_not_failure(lab: Lab) -> None:
+    record = lab.submit()
+    lab.slurm.start("1")
+    assert lab.status(record).state is S.RUNNING
+    lab.slurm.down = True
+    lab.clock.sleep(10)
+    answer = lab.service.refresh([record])
+    assert [type(error) for error in answer.errors] == [UnreachableError]
+    assert lab.service.store.get(1).state is S.RUNNING
+    lab.slurm.down = False
+    assert lab.service.refresh([record]).errors == [], "the next command asks at once"
+
+
+def test_gone_is_not_done(lab: Lab) -> None:
+    record = lab.submit()
+    lab.slurm.start("1")
+    lab.status(record)
+    seen = lab.service.store.get(1).seen
+    lab.slurm.jobs.clear()
+    lost = lab.status(record)
+    assert (lost.state, lost.seen) == (S.UNKNOWN, seen)
+    lab.write_exit(record)
+    assert lab.status(record).state is S.DONE
+
+
+def test_accounting_is_asked_once_for_all_that_left_without_a_word(lab: Lab) -> None:
+    records = [lab.submit() for _ in range(20)]
+    for record in records:
+        lab.slurm.finish(record.native_id, "NODE_FAIL")
+    lab.slurm.purge()
+    lab.slurm.calls.clear()
+    lab.clock.sleep(10)
+    states = {record.state for record in lab.service.refresh(records).records}
+    assert states == {S.NODE_FAIL}
+    assert [call[0] for call in lab.slurm.calls] == ["squeue", "sacct"]
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [("OUT_OF_MEMORY", S.OOM), ("TIMEOUT", S.TIMEOUT), ("FAILED", S.FAILED), ("CANCELLED", S.CANCELLED)],
+)
+def test_the_scheduler_knows_why_the_job_knows_its_code(lab: Lab, state: str, expected: JobState) -> None:
+    for purged in (False, True):
+        record = lab.submit()
+        lab.slurm.start(record.native_id)
+        lab.write_exit(record, code=143, signal="15")
+        lab.slurm.finish(record.native_id, state)
+        if purged:
+            lab.slurm.purge()
+        ended = lab.status(record)
+        assert (ended.state, ended.exit_code, ended.signal) == (expected, 143, 15)
+
+
+def test_without_accounting_the_exit_file_says_it_all(lab: Lab) -> None:
+    good, bad, late, cancelled = (lab.submit(accounting=False) for _ in range(4))
+    lab.write_exit(good)
+    lab.write_exit(bad, code=3)
+    JobFolder(Path(late.folder)).exit_file().write_text("code=143\nsignal=15\nstart=1000\nend=1601\n")
+    lab.write_exit(cancelled, code=143, signal="15")
+    lab.service.store.mark_cancelled({cancelled.id: ()}, 1.0)
+    for record in (good, bad, late, cancelled):
+        lab.slurm.finish(record.native_id)
+    lab.slurm.purge()
+    lab.clock.sleep(10)
+    records = lab.service.refresh(lab.service.active()).records
+    assert [record.state for record in records] == [S.DONE, S.FAILED, S.TIMEOUT, S.CANCELLED]
+    assert lab.slurm.count("sacct") == 0
+
+
+def test_a_dead_accounting_changes_nothing_and_is_said(lab: Lab) -> None:
+    record = lab.submit()
+    lab.slurm.finish("1", "FAILED", code="1:0")
+    lab.slurm.purge()
+    lab.slurm.accounting_down = True
+    lab.clock.sleep(10)
+    answer = lab.service.refresh([record])
+    assert answer.records[0].state is S.PENDING
+    assert len(answer.errors) == 1
+    lab.slurm.accounting_down = False
+    assert lab.status(record).state is S.FAILED
+
+
+def test_a_requeue_is_followed(lab: Lab) -> None:
+    record = lab.submit()
+    lab.slurm.start("1")
+    lab.status(record)
+    lab.slurm.requeue("1")
+    again = lab.status(record)
+    assert (again.state, again.restarts, again.started) == (S.PENDING, 1, 0.0)
+
+
+def test_an_array(lab: Lab) -> None:
+    record = lab.submit("0-3")
+    lab.slurm.start("1", 0)
+    running = lab.status(record)
+    assert running.tasks is not None
+    assert running.tasks.states == {"pending": "1-3", "running": "0"}
+    for index, state in enumerate(("COMPLETED", "FAILED", "OUT_OF_MEMORY", "COMPLETED")):
+        lab.slurm.finish("1", state, index=index)
+        lab.write_exit(record, code=0 if state == "COMPLETED" else 7, index=index)
+    ended = lab.status(record)
+    assert ended.tasks is not None
+    assert (ended.state, ended.tasks.states) == (S.OOM, {"done": "0,3", "failed": "1", "oom": "2"})
+    assert ended.tasks.codes == {"1": 7, "2": 7}
+
+
+def test_an_array_that_was_forgotten(lab: Lab) -> None:
+    record = lab.submit("0-3")
+    lab.write_exit(record, index=0)
+    for index, state in enumerate(("COMPLETED", "TIMEOUT", "COMPLETED")):
+        lab.slurm.finish("1", state, index=index)
+    lab.slurm.purge()
+    lab.slurm.jobs.pop()
+    found = lab.status(record)
+    assert found.tasks is not None
+    assert found.tasks.states == {"done": "0,2", "timeout": "1", "unknown": "3"}
+
+
+def test_wait(lab: Lab) -> None:
+    record = lab.submit()
+    seen: list[JobState] = []
+
+    def tick() -> None:
+        if lab.service.store.get(1).state is S.RUNNING:
+            lab.write_exit(record)
+            lab.slurm.finish("1")
+        else:
+            lab.slurm.start("1")
+
+    (ended,) = lab.service.wait([record], on_change=lambda r: seen.append(r.state), on_tick=tick)
+    assert ended.state is S.DONE
+    assert seen == [S.RUNNING, S.DONE]
+
+
+def test_wait_has_an_end(lab: Lab) -> None:
+    record = lab.submit()
+    with pytest.raises(WaitTimeoutError, match="1 of 1 jobs have not ended after 60 s"):
+        lab.service.wait([record], timeout=60)
+    lab.slurm.jobs.clear()
+    (lost,) = lab.service.wait([record])
+    assert lost.state is S.UNKNOWN
+
+
+# -------------------------------------------------------------------------------------------- control
+
+
+def test_cancel(lab: Lab) -> None:
+    records = [lab.submit() for _ in range(3)]
+    lab.slurm.finish("3")
+    records[2] = lab.status(records[2])
+    lab.slurm.calls.clear()
+    outcomes = lab.service.cancel([Selected(record) for record in records])
+    assert [outcome.problem for outcome in outcomes] == ["", "", "it has ended (done)"]
+    assert [call[0] for call in lab.slurm.calls] == ["scancel"]
+    assert [r.state for r in lab.service.refresh(records).records] == [S.CANCELLED, S.CANCELLED, S.DONE]
+
+
+def test_cancel_while_the_controller_is_down(lab: Lab) -> None:
+    record = lab.submit()
+    lab.slurm.down = True
+    with pytest.raises(UnreachableError):
+        lab.service.cancel([Selected(record)])
+    assert lab.service.store.get(1).state is S.PENDING
+    lab.slurm.down = False
+    assert [outcome.problem for outcome in lab.service.cancel([Selected(record)])] == [""]
+
+
+def test_cancel_of_tasks(lab: Lab) -> None:
+    lab.submit("0-9")
+    lab.service.cancel(lab.service.select(["j1[3-5]"]))
+    found = lab.status(lab.service.store.get(1))
+    assert found.tasks is not None
+    assert found.tasks.states == {"cancelled": "3-5", "pending": "0-2,6-9"}
+
+
+def test_hold_and_release(lab: Lab) -> None:
+    record = lab.submit()
+    assert [outcome.problem for outcome in lab.service.hold([Selected(record)])] == [""]
+    assert lab.status(record).state is S.HELD
+    lab.service.release([Selected(record)])
+    assert lab.status(record).state is S.PENDING
+
+
+def test_control_of_a_job_that_is_not_confirmed(lab: Lab) -> None:
+    lab.slurm.hang = "before"
+    with pytest.raises(UnreachableError):
+        lab.submit()
+    lab.slurm.hang = ""
+    (outcome,) = lab.service.cancel(lab.service.select(["j1"]))
+    assert "not known yet" in outcome.problem
+
+
+# ------------------------------------------------------------------------------------------ selection
+
+
+@pytest.mark.parametrize(
+    ("selectors", "labels"),
+    [
+        (["j2"], ["j2"]),
+        (["j1-j2"], ["j1", "j2"]),
+        (["j1-3"], ["j1", "j2", "j3"]),
+        (["2"], ["j2"]),
+        (["last"], ["j4"]),
+        (["all"], ["j1", "j2", "j3", "j4"]),
+        (["active"], ["j1", "j3", "j4"]),
+        (["failed"], ["j2"]),
+        (["j3", "j1", "j3"], ["j3", "j1"]),
+    ],
+)
+def test_selectors(lab: Lab, selectors: list[str], labels: list[str]) -> None:
+    for _ in range(4):
+        lab.submit()
+    lab.slurm.finish("2", "FAILED")
+    lab.status(lab.service.store.get(2))
+    assert [chosen.record.label for chosen in lab.service.select(selectors)] == labels
+
+
+def test_task_selectors(lab: Lab) -> None:
+    lab.submit("0-9")
+    lab.slurm.finish("1", "FAILED", index=4)
+    lab.clock.sleep(10)
+    assert [c.indices for c in lab.service.select(["j1[3-5]"])] == [(3, 4, 5)]
+    assert [c.indices for c in lab.service.select(["1_7"])] == [(7,)]
+    assert [c.indices for c in lab.service.select(["j1[failed]"])] == [(4,)]
+
+
+@pytest.mark.parametrize(
+    ("selector", "error"),
+    [
+        ("nonsense", UsageError), ("j99", NotFoundError), ("4711", NotFoundError), ("failed", NotFoundError),
+        ("j1[2]", UsageError), ("j2[77]", NotFoundError), ("j2[x]", UsageError), ("j2[failed]", NotFoundError),
+    ],
+)  # fmt: skip
+def test_bad_selectors(lab: Lab, selector: str, error: type[Exception]) -> None:
+    lab.submit()
+    lab.submit("0-9")
+    with pytest.raises(error):
+        lab.service.select([selector])
+
+
+# --------------------------------------------------------------------------------------- dependencies
+
+
+def test_dependencies_are_translated_and_satisfied_ones_dropped(lab: Lab) -> None:
+    from hpcjobs import schedulers
+
+    records = [lab.submit() for _ in range(3)]
+    lab.slurm.finish("1")
+    lab.status(records[0])
+    scheduler = schedulers.get("slurm", {}, lab.slurm)
+    assert lab.service._dependency("afterok:j1:j2:3,singleton", scheduler) == "afterok:2:3,singleton"
+    assert not lab.service._dependency("afterany:j1", scheduler)
+    assert not lab.service._dependency("", scheduler)
+    for text in ("afterok", "singleton:j1", "whenever:j1"):
+        with pytest.raises(UsageError, match="is not a dependency"):
+            lab.service._dependency(text, scheduler)
+    lab.slurm.finish("2", "FAILED")
+    lab.status(records[1])
+    with pytest.raises(PlanError, match="would wait for ever"):
+        lab.service._dependency("afterok:j2", scheduler)
+
+
+# ------------------------------------------------------------------------------------------ answering
+
+
+def test_why_it_failed(lab: Lab) -> None:
+    record = lab.submit()
+    Path(record.error).write_text("one\ntwo\nthree\n")
+    lab.write_exit(record, code=127)
+    lab.slurm.finish("1", "FAILED", code="127:0")
+    failure = lab.service.failure(lab.status(record), lines=2)
+    assert failure is not None
+    assert failure.words == "exit code 127: the program, or a library of it, was not found"
+    assert (failure.tail, failure.file) == (("two", "three"), record.error)
+
+
+@pytest.mark.parametrize(
+    ("state", "code", "signal", "words"),
+    [
+        ("FAILED", 137, "9", "the program was ended by signal 9 (SIGKILL)"),
+        ("FAILED", 139, "", "the program was ended by signal 11 (SIGSEGV)"),
+        ("FAILED", 3, "", "the program returned exit code 3"),
+        ("FAILED", 126, "", "exit code 126: the program is not executable"),
+        ("TIMEOUT", 143, "15", "it was ended when its walltime was over (00:10:00)"),
+        ("OUT_OF_MEMORY", 1, "", "it was killed for using more memory than it asked for"),
+        ("NODE_FAIL", None, "", "a node failed under it (n1)"),
+        ("CANCELLED", None, "", "it was cancelled by the scheduler (CANCELLED)"),
+        ("FAILED", None, "", "it failed, and its exit code is not known"),
+    ],
+)
+def test_ends_in_words(lab: Lab, state: str, code: int | None, signal: str, words: str) -> None:
+    record = lab.submit()
+    if code is not None:
+        lab.write_exit(record, code=code, signal=signal)
+    lab.slurm.start("1")
+    lab.slurm.finish("1", state)
+    failure = lab.service.failure(lab.status(record))
+    assert failure is not None
+    assert failure.words == words
+
+
+def test_why_an_array_failed(lab: Lab) -> None:
+    record = lab.submit("0-3")
+    for index in range(4):
+        lab.slurm.finish("1", "FAILED" if index == 2 else "COMPLETED", index=index)
+    Path(record.folder, "stderr.2.log").write_text("boom\n")
+    failure = lab.service.failure(lab.status(record))
+    assert failure is not None
+    assert (failure.words, failure.tail) == ("of its 4 tasks, 1 failed", ("boom",))
+    assert failure.advice == "hpcjob resubmit 'j1[failed]' runs those again"
+    with pytest.raises(UsageError, match="j1 is an array"):
+        lab.service.log_file(record, "output")
+
+
+def test_no_failure_while_it_runs_or_when_it_is_done(lab: Lab) -> None:
+    record = lab.submit()
+    assert lab.service.failure(record) is None
+    lab.slurm.finish("1")
+    assert lab.service.failure(lab.status(record)) is None
+
+
+def test_explain(lab: Lab) -> None:
+    record = lab.submit()
+    assert lab.service.explain(record).words == "other jobs are before it in the queue"
+    lab.slurm.finish("1")
+    assert lab.service.explain(record).words == "it ended well"
+
+
+def test_requests_survive_their_file() -> None:
+    spec = JobSpec(
+        command=("a", "b c\n\udcff"), nodes=2, mem=Memory.parse("4G"), time=Duration.parse("1h"), env={"A": "b"}, bind=("/a",)
+    )  # fmt: skip
+    import json
+    from dataclasses import asdict
+
+    back = spec_from_json(json.loads(json.dumps(asdict(spec))))
+    assert back == spec
+    assert (str(back.mem), str(back.time)) == ("4G", "01:00:00")
