@@ -11,17 +11,19 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (by default the process's own); the exit code."""
-    words = sys.argv[1:] if argv is None else argv
+    words = list(sys.argv[1:] if argv is None else argv)
     # The two that scripts and people ask for most need nothing to be imported (docs/adr/0003).
-    if not words or words[0] in {"-h", "--help", "help"}:
+    if words in ([], ["-h"], ["--help"], ["help"]):
         with open(__file__.removesuffix("__main__.py") + "cli/help.txt", encoding="utf-8") as file:  # noqa: PTH123 - pathlib costs 5 ms
             sys.stdout.write(file.read())
         return 0
-    if words[0] == "--version":
+    if words == ["--version"]:
         from hpcjobs import __version__
 
         sys.stdout.write(f"hpcjob {__version__}\n")
         return 0
+    if words[0] == "help":
+        words = [*words[1:], "--help"]
     from hpcjobs.cli.main import run
 
     return run(words)

@@ -298,6 +298,7 @@ class ImageFacts:
     arch: str = ""  # as `uname -m` says it; empty = not known
     # Folders asked about (bind targets) that the image does not have; None = could not be seen.
     missing: tuple[str, ...] | None = None
+    environment: bool = False  # has /ch/environment, where Charliecloud keeps the image's variables
 
 
 @dataclass(frozen=True)

@@ -65,11 +65,11 @@ _OWN = {
 _DIRECTIVE = re.compile(r"(--[a-z][a-z0-9-]*)(?:=(.*))?", re.DOTALL)
 
 # Variables that bash sets itself, or that would change how the script runs, whatever they are set to.
-_BASH_OWN = frozenset(
-    ["_", "DIRSTACK", "EPOCHREALTIME", "EPOCHSECONDS", "EUID", "FUNCNAME", "FUNCNEST", "GROUPS", "HISTCMD", "LINENO"]
-    + ["OPTARG", "OPTIND", "PIPESTATUS", "POSIXLY_CORRECT", "PPID", "PWD", "OLDPWD", "RANDOM", "SECONDS", "SHELLOPTS"]
-    + ["SHLVL", "SRANDOM", "UID"]
-)
+_BASH_OWN = frozenset({
+    "_", "DIRSTACK", "EPOCHREALTIME", "EPOCHSECONDS", "EUID", "FUNCNAME", "FUNCNEST", "GROUPS", "HISTCMD", "LINENO",
+    "OLDPWD", "OPTARG", "OPTIND", "PIPESTATUS", "POSIXLY_CORRECT", "PPID", "PWD", "RANDOM", "SECONDS", "SHELLOPTS",
+    "SHLVL", "SRANDOM", "UID",
+})  # fmt: skip
 
 # What the embedded scheduler of one machine cannot express, and what means nothing there.
 _NOT_LOCAL = ("constraint", "reservation", "licenses", "directives")
@@ -395,8 +395,8 @@ def _binds(texts: tuple[str, ...], base: str, *, expand: bool) -> tuple[Bind, ..
 
 def _bind(text: str, base: str, *, expand: bool) -> Bind:
     source, *rest = text.split(":")
-    target, mode = (rest + ["", ""])[:2] if len(rest) < 2 else (rest[0], rest[1])  # noqa: PLR2004 - SRC:DST:MODE
-    if not source or len(rest) > 2 or mode not in ("", "ro", "rw"):  # noqa: PLR2004
+    target, mode, *more = (*rest, "", "")
+    if not source or any(more) or mode not in ("", "ro", "rw"):
         raise PlanError(f"bind {text!r} is not understood", hint="write SRC, SRC:DST or SRC:DST:ro")
     if target and not target.startswith(("/", "$")):
         raise PlanError(f"bind {text!r}: {target} is not a path from the root", hint=f"write {source}:/{target}")
@@ -427,7 +427,7 @@ def _check_directive(text: str) -> None:
     shell.refuse_control(text, "a directive")
     match = _DIRECTIVE.fullmatch(text)
     if not match:
-        word = text.split()[0] if text.strip() else text
+        word = text.split(maxsplit=1)[0] if text.strip() else text
         if word in ("hetjob", "packjob", ":"):
             raise PlanError("heterogeneous jobs are not in this version", hint="submit one job for each component")
         raise PlanError(f"the directive {text!r} is not understood", hint="write --name or --name=value")

@@ -26,13 +26,14 @@ _LONGEST = 131_071
 # Characters from which on a command is broken into lines.
 _LINE = 90
 # Built-in commands and reserved words of bash 5 (`compgen -bk`): as a command, bash itself would run them.
-_BASH_WORDS = frozenset(
+_BASH_WORDS = frozenset(re.findall(
+    r"\S+",
     "! . : [ [[ ]] alias bg bind break builtin caller case cd command compgen complete compopt continue coproc "
     "declare dirs disown do done echo elif else enable esac eval exec exit export false fc fg fi for function "
     "getopts hash help history if in jobs kill let local logout mapfile popd printf pushd pwd read readarray "
     "readonly return select set shift shopt source suspend test then time times trap true type typeset ulimit "
-    "umask unalias unset until wait while { }".split()  # noqa: SIM905 - as `compgen` prints it
-)
+    "umask unalias unset until wait while { }",
+))  # fmt: skip
 # Inside double quotes bash treats these four as its own (bash(1), QUOTING).
 _SPECIAL = re.compile(r'([\\"$`])')
 
@@ -93,6 +94,17 @@ def directive(value: object) -> Shell:
     if _PLAIN_DIRECTIVE.fullmatch(text):
         return Shell(text)
     return Shell('"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"')
+
+
+def line(value: object) -> Shell:
+    """A line of shell as it was written, for the one field that is code: a site's `module_init`.
+
+    Raises:
+        PlanError: it holds a newline or another control character.
+    """
+    text = str(value)
+    refuse_control(text, "a line of shell")
+    return Shell(text)
 
 
 def refuse_control(text: str, what: str) -> None:

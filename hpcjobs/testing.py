@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _OVER = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL"}
+_WALLTIME = 3600
 _NO_CONTROLLER = "Unable to contact slurm controller (connect failure)"
 
 
@@ -222,7 +223,8 @@ def _fill(layout: str, job: FakeJob, index: str) -> str:
         "%K": index,
         "%T": job.state,
         "%S": str(int(job.start)) if job.start else "N/A",
-        "%e": str(int(job.end)) if job.end else "N/A",
+        # Of a running job squeue says when its time will be over.
+        "%e": str(int(job.end or job.start + _WALLTIME)) if job.start or job.end else "N/A",
         "%N": "n1" if job.start else "",
         "%r": job.reason,
         "%k": job.comment or "(null)",

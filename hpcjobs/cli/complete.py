@@ -1,0 +1,27 @@
+"""What the shell offers after a Tab."""
+
+from __future__ import annotations
+
+GROUPS = ("last", "active", "failed", "all")
+# More than a screen of jobs helps nobody.
+_MOST = 50
+
+
+def jobs(incomplete: str) -> list[str]:
+    """Selectors that begin so: the newest jobs, and the groups. Asks no scheduler."""
+    from hpcjobs.service import Service
+
+    labels = [record.label for record in Service().history(limit=_MOST)]
+    return [word for word in (*labels, *GROUPS) if word.startswith(incomplete)]
+
+
+def sites(incomplete: str) -> list[str]:
+    """Names of sites that begin so."""
+    from hpcjobs import site
+
+    return sorted(name for name in site.available() if name.startswith(incomplete))
+
+
+def shells(incomplete: str) -> list[str]:
+    """Shells there is completion for."""
+    return [shell for shell in ("bash", "zsh", "fish") if shell.startswith(incomplete)]

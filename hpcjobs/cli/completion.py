@@ -1,0 +1,30 @@
+"""`hpcjob completion`: the script that makes a shell complete hpcjob's words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hpcjobs.cli import complete, out
+from hpcjobs.errors import UsageError
+from hpcjobs.units import nearest
+
+if TYPE_CHECKING:
+    from hpcjobs.cli.options import Shell
+
+
+def completion(shell: Shell) -> int:
+    """Print a script for bash, zsh or fish that completes verbs, options, jobs and sites.
+
+    bash: echo 'eval "$(hpcjob completion bash)"' >> ~/.bashrc
+
+    zsh: echo 'eval "$(hpcjob completion zsh)"' >> ~/.zshrc
+
+    fish: hpcjob completion fish > ~/.config/fish/completions/hpcjob.fish
+    """
+    shells = complete.shells("")
+    if shell not in shells:
+        raise UsageError(f"there is no completion for {shell!r}", hint=nearest(shell, shells))
+    from typer.completion import get_completion_script
+
+    out.say(get_completion_script(prog_name="hpcjob", complete_var="_HPCJOB_COMPLETE", shell=shell))
+    return 0

@@ -1,0 +1,66 @@
+"""`hpcjob cancel`, `hold` and `release`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hpcjobs.cli import jobs as words
+from hpcjobs.cli import out
+from hpcjobs.errors import RefusedError
+from hpcjobs.service import Outcome, Selected, Service
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hpcjobs.cli.options import Json, Selectors
+
+
+def cancel(jobs: Selectors = None, *, json: Json = False) -> int:
+    """Cancel jobs, or tasks of an array.
+
+    Several jobs are one scheduler command. Jobs that have ended already are named, and are no error.
+    """
+    service = Service()
+    selected = service.select(words.need(jobs, "cancel"))
+    return _report(selected, service.cancel(selected), "cancelled", json=json)
+
+
+def hold(jobs: Selectors = None, *, json: Json = False) -> int:
+    """Keep pending jobs from starting."""
+    service = Service()
+    selected = service.select(words.need(jobs, "hold"))
+    return _report(selected, service.hold(selected), "held", json=json)
+
+
+def release(jobs: Selectors = None, *, json: Json = False) -> int:
+    """Let held jobs start."""
+    service = Service()
+    selected = service.select(words.need(jobs, "release"))
+    return _report(selected, service.release(selected), "released", json=json)
+
+
+def _report(selected: Sequence[Selected], outcomes: Sequence[Outcome], done: str, *, json: bool) -> int:
+    refused = [outcome for outcome in outcomes if outcome.problem and not outcome.record.state.final]
+    if json:
+        out.dump(jobs=[_to_json(outcome) for outcome in outcomes])
+        return RefusedError.exit_code if refused else 0
+    if good := [
+        chosen for chosen, outcome in zip(selected, outcomes, strict=True) if not outcome.problem
+    ]:
+        out.tell(f"{done} {_labels(good)}")
+    if ended := [outcome.record for outcome in outcomes if outcome.problem and outcome.record.state.final]:
+        out.tell(f"ended already: {words.labels(ended)}")
+    for outcome in refused:
+        out.error(RefusedError(f"{outcome.record.label} is not {done}: {outcome.problem}"))
+    return RefusedError.exit_code if refused else 0
+
+
+def _labels(selected: Sequence[Selected]) -> str:
+    from hpcjobs.units import format_indices
+
+    parts = [f"{c.record.label}[{format_indices(c.indices)}]" for c in selected if c.indices]
+    return " ".join(filter(None, (words.labels(c.record for c in selected if not c.indices), *parts)))
+
+
+def _to_json(outcome: Outcome) -> dict[str, object]:
+    return {"id": outcome.record.label, "state": str(outcome.record.state), "problem": outcome.problem or None}

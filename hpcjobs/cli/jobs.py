@@ -1,0 +1,232 @@
+"""Jobs as rows of a table, as JSON, and as words."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from hpcjobs import ends
+from hpcjobs.cli import out
+from hpcjobs.errors import UsageError
+from hpcjobs.record import JobState
+from hpcjobs.units import DAY, HOUR, MINUTE, age, format_indices
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from hpcjobs.errors import HpcjobError
+    from hpcjobs.record import JobRecord, Tasks
+    from hpcjobs.service import Failure, Selected
+
+HEADER = ("ID", "NAME", "STATE", "NODES", "TIME/LIMIT", "SITE", "NATIVE", "REASON")
+
+# A state that was last known for sure longer ago than this is shown with its age.
+_STALE = 120.0
+
+_COLOURS = {
+    JobState.DONE: "green",
+    JobState.RUNNING: "cyan",
+    JobState.COMPLETING: "cyan",
+    JobState.CREATED: "yellow",
+    JobState.PENDING: "yellow",
+    JobState.HELD: "yellow",
+    JobState.UNKNOWN: "yellow",
+}
+
+
+def colour(state: JobState) -> str:
+    """The colour of a state: red if it is a bad end."""
+    return _COLOURS.get(state, "red")
+
+
+def table(selected: Sequence[Selected]) -> None:
+    """Print jobs, a row each; of an array with chosen tasks, a row a task."""
+    for line in table_lines(selected):
+        out.say(line)
+
+
+def table_lines(selected: Sequence[Selected]) -> list[str]:
+    """The lines of `table`."""
+    rows, colours = [], []
+    now = out.now()
+    for chosen in selected:
+        for label, state, words in _states(chosen, now):
+            rows.append(_row(chosen.record, label, words, now))
+            colours.append(colour(state))
+    return out.table_lines(HEADER, rows, colours)
+
+
+def _states(chosen: Selected, now: float) -> list[tuple[str, JobState, str]]:
+    record = chosen.record
+    if not chosen.indices:
+        return [(record.label, record.state, state_words(record, now))]
+    known = record.tasks.each() if record.tasks else {}
+    states = {index: known.get(index, record.state) for index in chosen.indices}
+    return [(f"{record.label}[{index}]", state, str(state)) for index, state in states.items()]
+
+
+def _row(record: JobRecord, label: str, state: str, now: float) -> tuple[str, ...]:
+    return (
+        label,
+        record.name,
+        state,
+        f"{record.nodes}({record.ntasks})",
+        f"{clock(elapsed(record, now))}/{clock(record.time_limit)}",
+        record.site,
+        record.native_id,
+        reason(record),
+    )
+
+
+def state_words(record: JobRecord, now: float) -> str:
+    """The state, the counts of an array, and how old the news is if it is old."""
+    words = _counts(record.tasks) if record.tasks else str(record.state)
+    known = record.seen or record.created
+    stale = record.state is JobState.UNKNOWN or (not record.state.final and now - known > _STALE)
+    return f"{words} ({age(now - known)})" if stale else words
+
+
+def _counts(tasks: Tasks) -> str:
+    counts = tasks.counts()
+    total, done = sum(counts.values()), counts.pop(JobState.DONE, 0)
+    if len(counts) == 1 and not done:
+        (state,) = counts
+        return f"{total} {state}"
+    return ", ".join([f"{done}/{total} done", *(f"{count} {state}" for state, count in counts.items())])
+
+
+def reason(record: JobRecord) -> str:
+    """Why it is where it is, in a word or two."""
+    if record.state.final and record.state is not JobState.DONE and not record.array:
+        if record.signal:
+            return f"signal {record.signal}"
+        if record.exit_code:
+            return f"exit code {record.exit_code}"
+    return "" if record.state in {JobState.DONE, JobState.RUNNING} else record.reason
+
+
+def elapsed(record: JobRecord, now: float) -> float:
+    """Seconds that it ran or has been running; 0 if it has not started."""
+    return max(0.0, (record.ended or now) - record.started) if record.started else 0.0
+
+
+def clock(seconds: float) -> str:
+    """`0:42`, `2:00:00`, `1-12:00:00`; empty for none."""
+    whole = int(seconds)
+    days, hours, minutes = whole // DAY, whole % DAY // HOUR, whole % HOUR // MINUTE
+    if days:
+        return f"{days}-{hours:02d}:{minutes:02d}:{whole % MINUTE:02d}"
+    short = f"{hours}:{minutes:02d}" if hours else str(minutes)
+    return f"{short}:{whole % MINUTE:02d}" if seconds else "-"
+
+
+def shape(record: JobRecord) -> str:
+    """`4 nodes, 8 ranks`."""
+    return f"{plural(record.nodes, 'node')}, {plural(record.ntasks, 'rank')}"
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 node`, `2 nodes`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def labels(records: Iterable[JobRecord]) -> str:
+    """`j3`, `j3-j9 j12`: selectors for all of them."""
+    ranges = format_indices(record.id for record in records).split(",")
+    return " ".join("j" + part.replace("-", "-j") for part in ranges if part)
+
+
+def to_json(record: JobRecord) -> dict[str, Any]:
+    """The object that `--json` prints for a job: durations in seconds, times in UTC, null for what is not known."""
+    now = out.now()
+    return {
+        "id": record.label,
+        "native_id": record.native_id or None,
+        "name": record.name,
+        "state": str(record.state),
+        "final": record.state.final,
+        "scheduler_state": record.raw or None,
+        "reason": record.reason or None,
+        "exit_code": record.exit_code,
+        "signal": record.signal or None,
+        "site": record.site,
+        "scheduler": record.scheduler,
+        "partition": record.partition or None,
+        "nodes": record.nodes,
+        "ntasks": record.ntasks,
+        "node_list": record.node_list or None,
+        "time_limit": float(record.time_limit) if record.time_limit else None,
+        "elapsed": elapsed(record, now) if record.started else None,
+        "restarts": record.restarts,
+        "array": record.array or None,
+        "tasks": {"states": dict(record.tasks.states), "exit_codes": dict(record.tasks.codes)} if record.tasks else None,
+        "created": out.iso(record.created),
+        "submitted": out.iso(record.submitted),
+        "started": out.iso(record.started),
+        "ended": out.iso(record.ended),
+        "seen": out.iso(record.seen),
+        "image": record.image or None,
+        "command": list(record.command),
+        "workdir": record.workdir,
+        "folder": record.folder,
+        "output": record.output,
+        "error": record.error,
+    }
+
+
+def dump(records: Iterable[JobRecord], errors: Sequence[HpcjobError] = ()) -> None:
+    """Print the JSON of jobs; with `error`, if a scheduler did not answer, beside what is known."""
+    values: dict[str, Any] = {"jobs": [to_json(record) for record in records]}
+    if errors:
+        values["error"] = out.error_json(errors[0])
+    out.dump(**values)
+
+
+def failure_json(failure: Failure | None) -> dict[str, Any] | None:
+    """The JSON of why a job failed; None if it did not."""
+    if failure is None:
+        return None
+    return {"words": failure.words, "advice": failure.advice, "tail": list(failure.tail), "file": failure.file or None}
+
+
+def tell_failure(record: JobRecord, failure: Failure) -> None:
+    """Why it ended badly, the last lines of its error file and what to do, on stderr."""
+    out.tell(f"{out.paint('error:', 'red', sys.stderr)} {record.label} {record.state}: {failure.words}")
+    if failure.tail:
+        out.tell(f"last lines of {failure.file}:")
+        for line in failure.tail:
+            out.tell(f"    {line}")
+    if failure.advice:
+        out.tell()
+        out.hint(failure.advice)
+
+
+def is_over(record: JobRecord) -> bool:
+    """Whether there is nothing more to wait for."""
+    return ends.is_over(record, out.now())
+
+
+def one(selected: Sequence[Selected], verb: str) -> Selected:
+    """The only job of a selection.
+
+    Raises:
+        UsageError: there are several.
+    """
+    if len(selected) > 1:
+        found = labels(chosen.record for chosen in selected)
+        raise UsageError(
+            f"hpcjob {verb} takes one job, and these are {len(selected)}: {found}",
+            hint=f"type one of them: hpcjob {verb} {selected[-1].record.label}",
+        )
+    return selected[0]
+
+
+def need(selectors: Sequence[str] | None, verb: str) -> Sequence[str]:
+    """The selectors.
+
+    Raises:
+        UsageError: there are none.
+    """
+    if not selectors:
+        raise UsageError(f"which job? hpcjob {verb} needs one", hint=f"hpcjob {verb} last, or hpcjob {verb} j12")
+    return selectors

@@ -1,0 +1,202 @@
+"""The options of the command line, each declared once.
+
+Verbs name these types in their signatures. The module is imported when a command line has options to parse.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from hpcjobs.cli import complete, out
+from hpcjobs.errors import UsageError
+
+
+def option(*names: str, metavar: str | None = None, panel: str | None = None, **more: Any) -> Any:
+    """An option without a default in its help."""
+    return typer.Option(*names, metavar=metavar, rich_help_panel=panel, show_default=False, **more)
+
+
+def _verbose(value: int) -> None:
+    if value:
+        from hpcjobs.cli import log
+
+        log.to_stderr(value)
+
+
+def _color(value: str) -> None:
+    if value not in {"auto", "always", "never"}:
+        raise UsageError(f"--color {value!r} is not known", hint="write auto, always or never")
+    if value != "auto":
+        out.settings.color = value
+
+
+Verbose = Annotated[
+    int,
+    option(
+        "-v",
+        "--verbose",
+        count=True,
+        callback=_verbose,
+        expose_value=False,
+        help="Show every scheduler command and how long it took; -vv: what it answered too.",
+    ),
+]
+Color = Annotated[
+    str,
+    option(
+        "--color",
+        metavar="WHEN",
+        callback=_color,
+        expose_value=False,
+        help="auto, always or never; NO_COLOR is heeded.",
+    ),
+]
+
+
+def common(verbose: Verbose = 0, color: Color = "auto") -> None:
+    """The options that every verb has, and that may stand before it too."""
+
+
+_SELECTORS = "Jobs: j12, j3-j9, j12[0-4], j12[failed], the scheduler's own id, last, active, failed, all."
+
+Selectors = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="JOB...", help=_SELECTORS, show_default=False, autocompletion=complete.jobs),
+]
+Selector = Annotated[
+    str, typer.Argument(metavar="JOB", help="A job: j12, j12[7], the scheduler's own id, last.", autocompletion=complete.jobs)
+]
+Json = Annotated[bool, option("--json", help="Print JSON (docs: reference/json).")]
+SiteName = Annotated[
+    str, option("--site", metavar="NAME", panel="Where", help="Site to use; by default the one that this machine is.", autocompletion=complete.sites)
+]
+SiteFile = Annotated[str, option("--site-file", metavar="FILE", panel="Where", help="Site file to use.")]
+Timeout = Annotated[
+    str, option("--timeout", metavar="TIME", help="Give up waiting after this time: 90 (seconds), 5m, 1h; exit code 124.")
+]
+
+# ------------------------------------------------------------------------------------------------- submit
+
+_SHAPE, _LIMITS, _QUEUE, _PROGRAM, _FILES, _WHERE = (
+    "Nodes and ranks",
+    "Memory and time",
+    "Queue",
+    "Container and environment",
+    "Files",
+    "Where",
+)
+
+Nodes = Annotated[int | None, option("-N", "--nodes", metavar="N", panel=_SHAPE, help="Number of nodes.")]
+Ntasks = Annotated[int | None, option("-n", "--ntasks", metavar="N", panel=_SHAPE, help="Number of ranks in all.")]
+NtasksPerNode = Annotated[
+    int | None, option("--ntasks-per-node", metavar="N", panel=_SHAPE, help="Number of ranks on each node.")
+]
+CpusPerTask = Annotated[
+    int | None,
+    option("-c", "--cpus-per-task", metavar="N", panel=_SHAPE, help="Cores of each rank; OMP_NUM_THREADS follows."),
+]
+Gpus = Annotated[
+    str, option("--gpus-per-node", metavar="[TYPE:]N", panel=_SHAPE, help="GPUs on each node: 4, a100:4.")
+]
+Exclusive = Annotated[bool, option("--exclusive", panel=_SHAPE, help="Whole nodes, shared with nobody.")]
+
+Mem = Annotated[str, option("--mem", metavar="SIZE", panel=_LIMITS, help="Memory on each node: 4G, 512M.")]
+MemPerCpu = Annotated[str, option("--mem-per-cpu", metavar="SIZE", panel=_LIMITS, help="Memory for each core.")]
+Time = Annotated[
+    str,
+    option("-t", "--time", metavar="TIME", panel=_LIMITS, help="Walltime: 30 (minutes), 2h, 02:00:00, 1-12:00:00."),
+]
+
+PartitionName = Annotated[str, option("-p", "--partition", metavar="NAME", panel=_QUEUE, help="Partition (queue).")]
+Account = Annotated[str, option("-A", "--account", metavar="NAME", panel=_QUEUE, help="Account (project) that pays.")]
+Qos = Annotated[str, option("-q", "--qos", metavar="NAME", panel=_QUEUE, help="Quality of service.")]
+Constraint = Annotated[
+    str, option("-C", "--constraint", metavar="LIST", panel=_QUEUE, help="Node features that are needed.")
+]
+Reservation = Annotated[str, option("--reservation", metavar="NAME", panel=_QUEUE, help="Reservation to run in.")]
+Licenses = Annotated[str, option("-L", "--licenses", metavar="LIST", panel=_QUEUE, help="Licences that are needed.")]
+Hold = Annotated[bool, option("-H", "--hold", panel=_QUEUE, help="Submit held; hpcjob release lets it go.")]
+Requeue = Annotated[
+    bool | None,
+    option("--requeue/--no-requeue", panel=_QUEUE, help="Whether it may start again after a node failure."),
+]
+Array = Annotated[
+    str, option("-a", "--array", metavar="INDICES", panel=_QUEUE, help="Job array: 0-99, 0-99%10 (ten at once).")
+]
+Dependency = Annotated[
+    str, option("-d", "--dependency", metavar="LIST", panel=_QUEUE, help="When to start: afterok:j12, singleton.")
+]
+Directives = Annotated[
+    list[str] | None,
+    option("--directive", metavar="OPTION", panel=_QUEUE, help="Another option of the scheduler, repeatable."),
+]
+
+Image = Annotated[
+    str, option("--image", metavar="IMAGE", panel=_PROGRAM, help="Container image: .sif, squashfs or folder.")
+]
+RuntimeName = Annotated[
+    str, option("--runtime", metavar="NAME", panel=_PROGRAM, help="Container runtime, or none for the bare host.")
+]
+LauncherName = Annotated[
+    str, option("--launcher", metavar="NAME", panel=_PROGRAM, help="What starts the ranks: srun, mpirun, mpiexec, none.")
+]
+Mpi = Annotated[str, option("--mpi", metavar="MODE", panel=_PROGRAM, help="auto, none, or a kind: pmi2, pmix.")]
+Env = Annotated[
+    list[str] | None,
+    option("--env", metavar="K[=V]", panel=_PROGRAM, help="Environment variable, repeatable; K alone takes your value."),
+]
+Binds = Annotated[
+    list[str] | None,
+    option("--bind", metavar="SRC[:DST[:ro]]", panel=_PROGRAM, help="Folder to show in the container, repeatable."),
+]
+Modules = Annotated[
+    list[str] | None,
+    option("--module", metavar="NAME", panel=_PROGRAM, help="Module to load after the site's own, repeatable."),
+]
+
+JobName = Annotated[
+    str, option("-J", "--job-name", "--name", metavar="NAME", panel=_FILES, help="Job name; by default the program's.")
+]
+Workdir = Annotated[str, option("-D", "--chdir", metavar="DIR", panel=_FILES, help="Working directory.")]
+Output = Annotated[
+    str, option("-o", "--output", metavar="FILE", panel=_FILES, help="Standard output; %j %A %a %x as in sbatch.")
+]
+Error = Annotated[str, option("-e", "--error", metavar="FILE", panel=_FILES, help="Standard error.")]
+
+TemplateFile = Annotated[
+    str, option("--template", metavar="FILE", panel=_WHERE, help="Template of the batch script, instead of the site's.")
+]
+JobFile = Annotated[
+    str, typer.Argument(metavar="[JOB.yaml]", help="Job file; options override it.", show_default=False)
+]
+Wait = Annotated[
+    bool, option("--wait", help="Show the output while the job runs; exit code 0 if it ends well, else 1.")
+]
+DryRun = Annotated[bool, option("--dry-run", help="Print the batch script and submit nothing.")]
+
+# ------------------------------------------------------------------------------------------- other verbs
+
+Follow = Annotated[bool, option("-f", "--follow", help="Go on until the job ends.")]
+ErrorFile = Annotated[bool, option("-e", "--error", help="Standard error instead of standard output.")]
+Lines = Annotated[int | None, option("-n", "--lines", metavar="N", help="Only the last N lines.")]
+Limit = Annotated[int, option("-n", "--limit", metavar="N", help="Only the newest N jobs.")]
+Since = Annotated[str, option("--since", metavar="TIME", help="Only jobs submitted since: 2h, 3d, 2026-11-21.")]
+Interval = Annotated[float, option("-n", "--interval", metavar="SECONDS", help="Time between two looks.")]
+ShowScript = Annotated[bool, option("--script", help="Only the batch script, as submitted.")]
+ShowPlan = Annotated[bool, option("--plan", help="Only the plan, as JSON.")]
+Rebuild = Annotated[bool, option("--rebuild", help="Make the job database anew from the job folders.")]
+Shell = Annotated[str, typer.Argument(metavar="SHELL", help="bash, zsh or fish.", autocompletion=complete.shells)]
+SiteArgument = Annotated[
+    str, typer.Argument(metavar="[NAME]", help="Site; by default the one that this machine is.", show_default=False, autocompletion=complete.sites)
+]
+Origin = Annotated[bool, option("--origin", help="Say which file set each value.")]
+SiteFiles = Annotated[
+    list[str] | None, typer.Argument(metavar="FILE|NAME...", help="Site files, or names of sites.", show_default=False)
+]
+SchemaKind = Annotated[str, typer.Argument(metavar="[site|job]", help="Schema of site files or of job files.")]
+TemplateName = Annotated[str, typer.Argument(metavar="NAME", help="Template: slurm, local or a file.")]
+TemplateNames = Annotated[
+    list[str] | None, typer.Argument(metavar="[NAME...]", help="Templates, by default all.", show_default=False)
+]

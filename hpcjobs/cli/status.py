@@ -1,0 +1,68 @@
+"""`hpcjob status` and `hpcjob history`: tables of jobs."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING
+
+from hpcjobs.cli import jobs as words
+from hpcjobs.cli import out
+from hpcjobs.errors import UsageError
+from hpcjobs.service import Selected, Service
+from hpcjobs.units import DAY, Duration
+
+if TYPE_CHECKING:
+    from hpcjobs.cli.options import Json, Limit, Selectors, Since
+
+
+def status(jobs: Selectors = None, *, json: Json = False) -> int:
+    """Show jobs as they are now.
+
+    Without a selector: those that have not ended, and those that ended within a day. One scheduler command
+    a cluster, however many jobs. If a scheduler does not answer, what was last known is shown, with its age.
+    """
+    service = Service()
+    selected = service.select(jobs) if jobs else [Selected(record) for record in service.recent(DAY)]
+    fresh = service.refresh([chosen.record for chosen in selected])
+    if json:
+        words.dump(fresh.records, fresh.errors)
+    elif selected:
+        words.table(
+            [Selected(record, chosen.indices) for record, chosen in zip(fresh.records, selected, strict=True)]
+        )
+    else:
+        out.tell("no job is active, and none ended within a day")
+        out.hint("hpcjob submit --help runs one, hpcjob history lists all")
+    for error in () if json else fresh.errors:
+        out.error(error)
+    return max((error.exit_code for error in fresh.errors), default=0)
+
+
+def history(jobs: Selectors = None, *, limit: Limit = 0, since: Since = "", json: Json = False) -> int:
+    """List all jobs, the newest first, as last known: no scheduler is asked."""
+    service = Service()
+    if jobs:
+        records = [chosen.record for chosen in service.select(jobs)][::-1]
+    else:
+        records = service.history(limit=limit, since=_moment(since) if since else 0.0)
+    if json:
+        words.dump(records)
+    elif records:
+        words.table([Selected(record) for record in records])
+    else:
+        out.tell("there is no job" + (f" since {since}" if since else " yet"))
+        out.hint("hpcjob submit --help runs one")
+    return 0
+
+
+def _moment(text: str) -> float:
+    """Unix seconds of a date, a date and time, or so long ago."""
+    for form in ("%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"):
+        try:
+            return time.mktime(time.strptime(text, form))
+        except (ValueError, OverflowError):
+            continue
+    if not re.search(r"[a-z]", text):
+        raise UsageError(f"{text!r} is not a time", hint="write 2h, 3d, 2026-11-21 or 2026-11-21T08:00")
+    return out.now() - Duration.parse(text)

@@ -1,0 +1,165 @@
+"""What can be seen of a container image without running it: its kind, its CPU, the folders it lacks."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from hpcjobs.errors import HpcjobError, NotFoundError, PlanError
+from hpcjobs.model import ImageFacts
+from hpcjobs.units import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from hpcjobs.process import Runner
+
+# Sylabs' Singularity Image Format: launch script (32 bytes), magic (10), version (3), architecture (3).
+# github.com/apptainer/sif, pkg/sif/sif.go and pkg/sif/arch.go.
+_SIF = b"SIF_MAGIC"
+_SIF_ARCH = {
+    b"01": "i686", b"02": "x86_64", b"03": "armv7l", b"04": "aarch64", b"05": "ppc64", b"06": "ppc64le",
+    b"07": "mips", b"08": "mipsel", b"09": "mips64", b"10": "mips64el", b"11": "s390x", b"12": "riscv64",
+}  # fmt: skip
+# ELF's e_machine (elf.h), for images that do not say what they are made for.
+_ELF_ARCH = {
+    0x03: "i686",
+    0x15: "ppc64le",
+    0x16: "s390x",
+    0x28: "armv7l",
+    0x3E: "x86_64",
+    0xB7: "aarch64",
+    0xF3: "riscv64",
+}
+_REFERENCE = re.compile(r"[a-z][a-z0-9+.-]*://.")
+_ROOTS = ("bin", "usr", "ch")
+_LIST_TIMEOUT = 20.0
+# `drwxr-xr-x root/root    27 2026-11-21 01:36 /ch`: unsquashfs(1), -ll.
+_LISTED = re.compile(r"^([a-z-])\S{9}\s+\S+\s+\S+ \S+ \S+ (/.*)$", re.MULTILINE)
+
+
+def inspect(image: str, *, targets: Iterable[str] = (), runner: Runner | None = None) -> ImageFacts:
+    """What kind of image it is, for which CPU, and which of `targets` it does not have.
+
+    Reads a few bytes; with `runner`, the names in a squashfs image are listed by `unsquashfs`, if it is there.
+
+    Raises:
+        NotFoundError: there is no such file; the hint names one like it.
+        PlanError: it cannot be read, or is no image; says what it looks like.
+    """
+    if not image:
+        return ImageFacts(path="")
+    if _REFERENCE.match(image):
+        return ImageFacts(path=image, kind="reference")
+    path = Path(image)
+    try:
+        if path.is_dir():
+            return _directory(path, targets)
+        with path.open("rb") as file:
+            head = file.read(512)
+    except FileNotFoundError:
+        raise _absent(path) from None
+    except OSError as error:
+        raise PlanError(
+            f"the image {image} cannot be read: {error.strerror}", hint=f"see: ls -ld {path.parent} {image}"
+        ) from None
+    if head[32:41] == _SIF:
+        return ImageFacts(path=image, kind="sif", arch=_SIF_ARCH.get(head[45:47], ""))
+    if head[:4] == b"hsqs":
+        return _squashfs(image, targets, runner)
+    looks, advice = _looks_like(head, image)
+    raise PlanError(f"{image} is not a container image: {looks}", hint=advice)
+
+
+def _absent(path: Path) -> NotFoundError:
+    try:
+        beside = [entry.name for entry in path.parent.iterdir()]
+    except OSError:
+        return NotFoundError(f"there is no image {path}", hint=f"the folder {path.parent} cannot be read")
+    return NotFoundError(f"there is no image {path}", hint=f"in {path.parent}: {nearest(path.name, beside)}")
+
+
+def _looks_like(head: bytes, image: str) -> tuple[str, str]:
+    """What the file seems to be, and what to do about it."""
+    if not head:
+        return "it is empty", "was the copy or the build cut short? make it again"
+    if head[257:262] == b"ustar":
+        return "it is a tar archive", f"build an image of it: apptainer build app.sif docker-archive:{image}"
+    if head[:2] == b"\x1f\x8b":
+        return (
+            "it is compressed with gzip",
+            f"if it is a docker archive: apptainer build app.sif docker-archive:{image}",
+        )
+    if head[:4] == b"\x7fELF" or head[:2] == b"#!":
+        return "it is a program", "give the program after --, and the image with --image"
+    return "its first bytes are of no known kind", "images are .sif files, squashfs files, and directories"
+
+
+def _directory(path: Path, targets: Iterable[str]) -> ImageFacts:
+    if not any((path / name).exists() for name in _ROOTS):
+        raise PlanError(
+            f"{path} is a folder, and not a container image: it has no {', '.join(_ROOTS)}",
+            hint="name the image itself, or the root folder of an unpacked one",
+        )
+
+    def has(target: str) -> bool:
+        # A link of the image points into the image, so that it counts as being there.
+        return (path / target.lstrip("/")).exists() or (path / target.lstrip("/")).is_symlink()
+
+    return _seen(path.as_posix(), "directory", targets, has, _elf_arch(path))
+
+
+def _elf_arch(root: Path) -> str:
+    """The CPU of the first program found in an unpacked image; empty if none tells."""
+    for name in ("bin/sh", "usr/bin/env", "bin/busybox", "usr/bin/bash", "bin/cat"):
+        program = root / name
+        try:
+            if program.is_symlink() and program.readlink().is_absolute():
+                program = root / program.readlink().relative_to("/")
+            with program.open("rb") as file:
+                head = file.read(20)
+        except OSError:
+            continue
+        if head[:4] == b"\x7fELF":
+            little = head[5:6] == b"\x01"
+            return _ELF_ARCH.get(int.from_bytes(head[18:20], "little" if little else "big"), "")
+    return ""
+
+
+def _squashfs(image: str, targets: Iterable[str], runner: Runner | None) -> ImageFacts:
+    """Without a runner, or without unsquashfs, what the image lacks is not known."""
+    from shutil import which
+
+    if not runner or not which("unsquashfs"):
+        return ImageFacts(path=image, kind="squashfs")
+    targets = tuple(targets)
+    wanted = sorted({target.strip("/") for target in (*targets, "ch/environment")})
+    # Lists the named paths and what is below them: an image of a million files answers at once.
+    try:
+        done = runner(("unsquashfs", "-ll", "-n", "-d", "", image, *wanted), timeout=_LIST_TIMEOUT)
+    except HpcjobError:
+        return ImageFacts(path=image, kind="squashfs")
+    if done.code:
+        return ImageFacts(path=image, kind="squashfs")
+    present, links = set(), []
+    for kind, name in _LISTED.findall(done.out):
+        present.add(name.partition(" -> ")[0])
+        links += [name.partition(" -> ")[0] + "/"] if kind == "l" else []
+
+    def has(target: str) -> bool:
+        # What is below a link is not listed, so that it counts as being there.
+        return target.rstrip("/") in present or target.startswith(tuple(links))
+
+    return _seen(image, "squashfs", targets, has, "")
+
+
+def _seen(
+    path: str,
+    kind: Literal["directory", "squashfs"],
+    targets: Iterable[str],
+    has: Callable[[str], bool],
+    arch: str,
+) -> ImageFacts:
+    missing = tuple(target for target in targets if not has(target))
+    return ImageFacts(path=path, kind=kind, arch=arch, missing=missing, environment=has("/ch/environment"))

@@ -1,0 +1,65 @@
+"""Container runtimes: the table of those there are, and what they share.
+
+A new one is a module here with a class that follows `hpcjobs.model.Runtime` and a line in `BUILT_IN`; or the
+same in another package behind the entry-point group `hpcjobs.runtimes`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from hpcjobs.errors import NotFoundError
+from hpcjobs.units import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hpcjobs.model import Runtime, RuntimeConfig
+
+BUILT_IN = {
+    "none": "hpcjobs.runtimes.none:Bare",
+    "apptainer": "hpcjobs.runtimes.apptainer:Apptainer",
+    "singularity": "hpcjobs.runtimes.apptainer:Singularity",
+    "charliecloud": "hpcjobs.runtimes.charliecloud:Charliecloud",
+}
+
+
+def names() -> list[str]:
+    """The kinds there are, plug-ins included."""
+    return sorted({*BUILT_IN, *_plugins()})
+
+
+def get(config: RuntimeConfig) -> Runtime:
+    """The runtime that the site's `config` describes.
+
+    Raises:
+        NotFoundError: there is none of that kind.
+    """
+    return cast("Runtime", load(config.kind)(config))
+
+
+def load(kind: str) -> Any:
+    """The class of that kind, imported now."""
+    from importlib import import_module
+
+    target = BUILT_IN.get(kind) or _plugins().get(kind)
+    if not target:
+        raise NotFoundError(f"there is no container runtime {kind!r}", hint=nearest(kind, names()))
+    module, _, attribute = target.partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def program(config: RuntimeConfig) -> str:
+    """The program that must be on PATH for it; empty if there is none."""
+    return config.command or getattr(load(config.kind), "program", "")
+
+
+def covers(folders: Iterable[str], path: str) -> bool:
+    """Whether `path` is one of the folders, or below one."""
+    return any(path == folder or path.startswith(folder.rstrip("/") + "/") for folder in folders)
+
+
+def _plugins() -> dict[str, str]:
+    from importlib.metadata import entry_points
+
+    return {point.name: point.value for point in entry_points(group="hpcjobs.runtimes")}

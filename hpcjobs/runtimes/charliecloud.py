@@ -1,0 +1,105 @@
+"""Charliecloud, 0.31 (Debian 12) and later; ch-run(1).
+
+Nothing of the host is there but /dev, /proc, /sys, /tmp and what is bound; before 0.38 the place for a bind must
+exist in the image. The environment of the host passes through. Ranks of one node that exchange data by CMA or
+POSIX shared memory need the option `--join` (site file: runtimes, options).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from hpcjobs import shell
+from hpcjobs.errors import PlanError
+from hpcjobs.model import Bind, Invocation, RuntimeConfig
+from hpcjobs.runtimes import covers
+
+if TYPE_CHECKING:
+    from hpcjobs.model import ContainerRequest
+
+# The first version that can make the place of a bind, in a layer over the image (-W).
+_OVERLAY = (0, 38)
+# What ch-run itself shares with the host.
+_SHARED = ("/tmp", "/dev", "/proc", "/sys")  # noqa: S108 - ch-run(1), default bind mounts
+# A place for a bind that images made by ch-convert have.
+_SPARE = "/mnt/0"
+
+
+@dataclass(frozen=True)
+class Charliecloud:
+    """`ch-run`."""
+
+    config: RuntimeConfig
+    name: ClassVar[str] = "charliecloud"
+    program: ClassVar[str] = "ch-run"
+
+    def wrap(self, request: ContainerRequest) -> Invocation:
+        """The image is entered in the working directory, or in /mnt/0 where the image has no place for it."""
+        if request.gpu == "nvidia":
+            raise PlanError(
+                "Charliecloud has no option for NVIDIA GPUs: their driver must be put into the image beforehand",
+                hint="use --runtime apptainer (Charliecloud's own way is ch-fromhost --nvidia, into a directory image)",
+            )
+        missing = frozenset(request.image.missing or ())
+        binds = [bind for bind in request.binds if bind.expand or not covers(_SHARED, bind.target)]
+        inside, notes = request.workdir, []
+        if not covers((*_SHARED, *(bind.target for bind in request.binds)), inside):
+            if inside in missing and not self._can_make and _SPARE not in missing:
+                notes = [f"the working directory is {_SPARE} in the container, which has no {inside}"]
+                inside = _SPARE
+            binds.append(Bind(request.workdir, inside))
+        argv = [word for bind in binds for word in self._bind(bind, missing)]
+        if any(bind.target in missing for bind in binds):
+            argv.insert(0, "-W")
+        return Invocation(
+            argv=(
+                self.config.command or self.program,
+                *argv,
+                "-c",
+                inside,
+                *_environment(request),
+                *self.config.options,
+                request.image.path,
+                "--",
+            ),
+            program=request.program,
+            env=dict(request.env),
+            # ch-run 0.31 ends with an error where it is not set, as after --export=NONE.
+            setup=(shell.Shell('export USER="${USER:-$(id -un)}"'),),
+            notes=tuple(notes),
+        )
+
+    @property
+    def _can_make(self) -> bool:
+        return tuple(int(part) for part in re.findall(r"\d+", self.config.version)[:2]) >= _OVERLAY
+
+    def _bind(self, bind: Bind, missing: frozenset[str]) -> list[str | shell.Shell]:
+        if bind.readonly:
+            raise PlanError(
+                f"Charliecloud cannot bind {bind.source} read-only", hint=f"write {bind.source}:{bind.target}"
+            )
+        if ":" in bind.source + bind.target:
+            raise PlanError(
+                f"Charliecloud cannot bind a path with a colon: {bind.source}",
+                hint="use another folder, or --runtime apptainer",
+            )
+        if bind.target in missing and not self._can_make:
+            raise PlanError(
+                f"the image has no {bind.target} to bind {bind.source} to, and ch-run before 0.38 cannot make it",
+                hint=f"bind it to a place that the image has ({bind.source}:{_SPARE}), or make {bind.target} in it",
+            )
+        text = f"{bind.source}:{bind.target}"
+        return ["-b", shell.expand(text) if bind.expand else text]
+
+
+def _environment(request: ContainerRequest) -> list[str]:
+    """No library path of the host, then the image's own environment if it has one, then the job's again."""
+    options = [] if "LD_LIBRARY_PATH" in request.env else ["--unset-env=LD_LIBRARY_PATH"]
+    if request.image.environment:
+        options.append("--set-env")
+        # A value between single quotes is taken as it is, once `$` is not expanded.
+        if request.env:
+            options += ["--env-no-expand", *(f"--set-env={name}='{value}'" for name, value in request.env.items())]
+    return options

@@ -1,0 +1,327 @@
+"""Finding and reading site files: search order, `extends`, who set what.
+
+A site file is looked for by name in the folders of `paths.site_folders()`, nearest first, then among the
+entry points `hpcjobs.sites`: a package whose folder holds `NAME.yaml`. Mappings of a file are merged into those
+of the file it extends, anything else replaces, and `null` takes an inherited value away.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from hpcjobs import paths
+from hpcjobs.errors import HpcjobError, NotFoundError, SiteError
+from hpcjobs.model import JobSpec, Site
+from hpcjobs.site import yamlfile
+from hpcjobs.site.problems import Finding, Known, Place, Problem, as_error, build, check_site
+from hpcjobs.site.yamlfile import Document, Loc, dotted
+from hpcjobs.units import Duration, Memory, nearest
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_MAX_FILES = 8
+# They say which machine the file itself is about, so a file that extends it does not get them.
+_OWN_KEYS = frozenset({"name", "description", "detect", "extends"})
+
+
+@dataclass(frozen=True)
+class Found:
+    """A site file and who put it there: project, environment, user, system, built-in, plug-in or file."""
+
+    who: str
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The site's name, which is the file's."""
+        return self.path.stem
+
+
+@dataclass(frozen=True)
+class Available:
+    """One line of `hpcjob site list`."""
+
+    name: str
+    description: str
+    who: str
+    path: Path
+    shadowed: bool = False  # a nearer file has the same name
+    problem: str = ""  # why it cannot be read; empty = it can
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One value of a site and who set it."""
+
+    path: str  # partitions.debug.max_time
+    value: Any  # as JSON and YAML have it
+    origin: str  # "FILE:LINE (who)", or "default"
+
+
+@dataclass
+class Layers:
+    """The merged data of a file and those that it extends, and which of them gave each key."""
+
+    data: dict[str, Any] = field(default_factory=dict)
+    givers: dict[Loc, tuple[Found, Document]] = field(default_factory=dict)
+
+    def add(self, found: Found, document: Document) -> None:
+        """Put a nearer file on top."""
+        self._merge(self.data, document.data, (found, document), ())
+
+    def _merge(self, below: dict[str, Any], above: dict[str, Any], giver: tuple[Found, Document], at: Loc) -> None:
+        for key, value in above.items():
+            loc = (*at, key)
+            both = isinstance(value, dict) and isinstance(below.get(key), dict)
+            if not both:
+                self._forget(loc)
+                below.pop(key, None)
+            if value is None:
+                continue
+            self.givers[loc] = giver
+            if isinstance(value, dict):
+                self._merge(below.setdefault(key, {}), value, giver, loc)
+            else:
+                below[key] = value
+
+    def _forget(self, loc: Loc) -> None:
+        for known in [known for known in self.givers if known[: len(loc)] == loc]:
+            del self.givers[known]
+
+    def place(self, loc: Loc) -> Place:
+        """File and line of the key, or of the nearest one around it."""
+        while loc not in self.givers and len(loc) > 1:
+            loc = loc[:-1]
+        found, document = self.givers.get(loc) or next(reversed(self.givers.values()))
+        return found.path, document.lines.get(loc, 0)
+
+    def origin(self, loc: Loc) -> str:
+        """`FILE:LINE (who)`, or `default`."""
+        if loc not in self.givers:
+            return "default"
+        found, document = self.givers[loc]
+        return f"{document.where(loc)} ({found.who})"
+
+
+@dataclass(frozen=True)
+class LoadedSite:
+    """A valid site and where it comes from."""
+
+    site: Site
+    file: Path
+    who: str
+    layers: Layers = field(repr=False, compare=False)
+    chosen: str = ""  # why this one: "--site", "detected: command sbatch is on PATH"
+
+    @cached_property
+    def settings(self) -> list[Setting]:
+        """Every value of the site with its origin, in the order of the model."""
+        return [Setting(dotted(loc), value, self.layers.origin(loc)) for loc, value in _leaves(plain(self.site), ())]
+
+    @property
+    def origins(self) -> dict[str, str]:
+        """Who set each value: {"partitions.debug.max_time": "FILE:LINE (who)", "qos": "default"}."""
+        return {setting.path: setting.origin for setting in self.settings}
+
+    def to_yaml(self, *, defaults: bool = False) -> str:
+        """The site as one YAML file that extends nothing; with or without what nobody set."""
+        import yaml
+
+        chosen = [s for s in self.settings if defaults or s.origin != "default" or s.path == "name"]
+        wanted = {setting.path for setting in chosen}
+        data = _prune(plain(self.site), (), wanted)
+        return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100)
+
+
+def plain(value: Any) -> Any:
+    """A value of the model as JSON and YAML have it: mappings, lists, `01:00:00`, `4G`."""
+    if dataclasses.is_dataclass(value):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [plain(item) for item in value]
+    return str(value) if isinstance(value, (Duration, Memory)) else value
+
+
+def _leaves(value: Any, loc: Loc) -> list[tuple[Loc, Any]]:
+    if isinstance(value, dict) and value:
+        return [leaf for key, item in value.items() for leaf in _leaves(item, (*loc, key))]
+    return [(loc, value)]
+
+
+def _prune(value: Any, loc: Loc, wanted: set[str]) -> Any:
+    if not isinstance(value, dict):
+        return value
+    kept = {
+        key: _prune(item, (*loc, key), wanted)
+        for key, item in value.items()
+        if any(dotted(leaf) in wanted for leaf, _ in _leaves(item, (*loc, key)))
+    }
+    return kept
+
+
+# ------------------------------------------------------------------------------------------- finding
+
+
+def find(name: str, *, skip: frozenset[Path] = frozenset()) -> Found:
+    """The nearest file of that name that is not in `skip`.
+
+    Raises:
+        NotFoundError: there is none; SiteError: that cannot be the name of a site.
+    """
+    if not _NAME.fullmatch(name):
+        raise SiteError(f"{name!r} cannot be the name of a site", hint="for a file, type: --site-file FILE")
+    for who, folder in paths.site_folders():
+        path = folder / f"{name}.yaml"
+        if path not in skip and path.is_file():
+            return Found(who, path)
+    for found in _plugins():
+        if found.name == name and found.path not in skip:
+            return found
+    names = {found.name for found in files()}
+    raise NotFoundError(f"there is no site {name!r}", hint=f"{nearest(name, names)} (see them with: hpcjob site list)")
+
+
+def files() -> list[Found]:
+    """Every site file in the search folders, nearest first; plug-ins are not asked."""
+    return [
+        Found(who, path)
+        for who, folder in paths.site_folders()
+        if folder.is_dir()
+        for path in sorted(folder.glob("*.yaml"))
+    ]
+
+
+def _plugins() -> list[Found]:
+    from importlib.metadata import entry_points
+    from importlib.util import find_spec
+
+    found = []
+    for point in entry_points(group="hpcjobs.sites"):
+        spec = find_spec(point.module)
+        folders = list(spec.submodule_search_locations or ()) if spec else []
+        found += [Found("plug-in", Path(folder) / f"{point.name}.yaml") for folder in folders]
+    return [each for each in found if each.path.is_file()]
+
+
+def available() -> list[Available]:
+    """Every site there is, nearest first; one that cannot be read is listed with its problem."""
+    listed: list[Available] = []
+    for found in [*files(), *_plugins()]:
+        shadowed = any(other.name == found.name for other in listed)
+        try:
+            description = str(yamlfile.read(found.path, SiteError).data.get("description") or "")
+        except HpcjobError as error:
+            listed.append(Available(found.name, "", found.who, found.path, shadowed, error.message))
+        else:
+            listed.append(Available(found.name, description, found.who, found.path, shadowed))
+    return listed
+
+
+# ------------------------------------------------------------------------------------------- reading
+
+
+def load(name: str = "", file: str = "", *, known: Known = Known(), chosen: str = "") -> LoadedSite:  # noqa: B008
+    """The site of that name, or in that file.
+
+    Raises:
+        SiteError: it is wrong; tells all problems, with file and line.
+        NotFoundError: there is none.
+    """
+    found = Found("file", Path(file).absolute()) if file else find(name)
+    layers = _read(found)
+    site, findings = _build(layers, found, known)
+    problems = [finding.at(layers.place(finding.loc)) for finding in findings if finding.level == "error"]
+    if problems or site is None:
+        raise as_error(problems, SiteError, then=f"hpcjob site validate {found.path}")
+    return LoadedSite(site, found.path, found.who, layers, chosen)
+
+
+def check(name: str = "", file: str = "", *, known: Known = Known()) -> list[Problem]:  # noqa: B008
+    """Everything that is wrong with a site file or could be better: errors, warnings, then advice.
+
+    Raises:
+        NotFoundError: there is no such site or file.
+    """
+    found = Found("file", Path(file).absolute()) if file else find(name)
+    try:
+        layers = _read(found)
+    except SiteError as error:
+        return [Problem("error", "", error.message, error.hint)]
+    _, findings = _build(layers, found, known)
+    return [finding.at(layers.place(finding.loc)) for finding in findings]
+
+
+def _read(found: Found) -> Layers:
+    chain: list[tuple[Found, Document]] = []
+    while True:
+        document = yamlfile.read(found.path, SiteError)
+        _check_name(found, document)
+        chain.append((found, document))
+        if not (parent := document.data.get("extends")):
+            break
+        found = _parent(parent, chain)
+    layers = Layers()
+    for index, (each, document) in reversed(list(enumerate(chain))):
+        hidden = _OWN_KEYS if index else {"extends"}
+        layers.add(each, replace(document, data={k: v for k, v in document.data.items() if k not in hidden}))
+    return layers
+
+
+def _check_name(found: Found, document: Document) -> None:
+    name = document.data.get("name", found.name)
+    if name != found.name:
+        raise SiteError(
+            f"{document.where(('name',))}: the name {name!r} is not the file's",
+            hint=f"remove the line, or rename the file to {name}.yaml",
+        )
+
+
+def _parent(value: Any, chain: list[tuple[Found, Document]]) -> Found:
+    child, document = chain[-1]
+    where = document.where(("extends",))
+    if not isinstance(value, str):
+        raise SiteError(f"{where}: extends: not the name of one site", hint="write the name of one site, or a path")
+    seen = frozenset(found.path for found, _ in chain)
+    if "/" in value or value.endswith(".yaml"):
+        parent = Found(child.who, (child.path.parent / value).absolute())
+    else:
+        parent = _named_parent(value, seen, where)
+    if parent.path.resolve() in {path.resolve() for path in seen} or len(chain) >= _MAX_FILES:
+        names = " → ".join([*(found.name for found, _ in chain), parent.name])
+        raise SiteError(
+            f"{where}: extends: {names} goes in a circle or too deep", hint="let one of them extend nothing"
+        )
+    return parent
+
+
+def _named_parent(name: str, seen: frozenset[Path], where: str) -> Found:
+    try:
+        # A file may extend the one that it shadows: a user's `slurm`, the built-in `slurm`.
+        return find(name, skip=seen)
+    except NotFoundError as error:
+        if again := [path for path in seen if path.stem == name]:
+            return Found("", again[0])
+        raise SiteError(f"{where}: extends: {error.message}", hint=error.hint) from None
+
+
+def _build(layers: Layers, found: Found, known: Known) -> tuple[Site | None, list[Finding]]:
+    findings: list[Finding] = []
+    data = {**layers.data, "name": found.name}
+    scheduler = data.get("scheduler")
+    if isinstance(scheduler, dict) and "extra" in scheduler:
+        data["scheduler"] = {**scheduler, "extra": yamlfile.native(scheduler["extra"])}
+    site = build(Site, data, findings)
+    defaults = data.get("defaults")
+    if isinstance(defaults, dict):
+        job = build(JobSpec, defaults, findings, ("defaults",))
+        if site and job:
+            site = replace(site, defaults={key: getattr(job, key) for key in defaults})
+    if site and not findings:
+        findings += check_site(site, known)
+    return site, findings

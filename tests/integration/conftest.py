@@ -1,0 +1,62 @@
+"""The real Slurm: found running or started, and a home for the jobs of each test."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+CLUSTER = Path(__file__).parent.parent / "cluster"
+
+
+def cluster(*args: str) -> str:
+    """Run tests/cluster/slurm; its output."""
+    done = subprocess.run([CLUSTER / "slurm", *args], check=True, capture_output=True, text=True, timeout=120)
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Callable[..., str]:
+    """The test cluster, up; call it with a verb of tests/cluster/slurm.
+
+    Needs root on Debian. In CI its absence is a failure, never a skip.
+    """
+    if os.geteuid() != 0 and not os.environ.get("CI"):
+        pytest.skip("the real Slurm is NOT TESTED: starting it needs root (see tests/cluster/README.md)")
+    cluster("up")
+    for name, value in re.findall(r"export (\w+)=(\S+)", cluster("env")):
+        os.environ[name] = value.strip("'\"")
+    return cluster
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home of its own for the jobs of one test."""
+    monkeypatch.setenv("HPCJOBS_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+Cli = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def cli(home: Path) -> Iterator[Cli]:
+    """Run `hpcjob` as a person would, in an empty folder."""
+
+    def run(*args: str, code: int | None = 0, timeout: float = 120, **env: str) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "hpcjobs", *args],
+            capture_output=True, text=True, timeout=timeout, cwd=home, env={**os.environ, **env}, check=False,
+        )  # fmt: skip
+        assert code is None or done.returncode == code, done.stdout + done.stderr
+        return done
+
+    yield run
+    run("cancel", "active", code=None)
