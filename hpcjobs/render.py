@@ -93,12 +93,16 @@ def check_template(path: str | Path) -> list[str]:
         problems = [f"{file}:{line}: {text}" for line, text in _lint(file.read_text("utf-8"))]
     except (OSError, UnicodeDecodeError) as error:
         return [f"{file}: {error}"]
-    for plan in () if problems else (sample_plan(), sample_plan(full=False)):
-        try:
-            _render(plan, file)
-        except (TemplateError, NotFoundError, PlanError) as error:
-            problems.append(error.message)
-    return list(dict.fromkeys(problems))
+    tried = () if problems else (_problem(file, sample_plan()), _problem(file, sample_plan(full=False)))
+    return problems or list(dict.fromkeys(filter(None, tried)))
+
+
+def _problem(file: Path, plan: Plan) -> str:
+    try:
+        _render(plan, file)
+    except (TemplateError, NotFoundError, PlanError) as error:
+        return error.message
+    return ""
 
 
 def sample_plan(*, full: bool = True) -> Plan:
@@ -259,15 +263,15 @@ def _lint_line(line: str) -> tuple[str, str]:
         bad = any(not re.search(r"\|\s*directive\b", value) for value in values)
         return ("a directive's value without | directive" if bad else "", "")
     for match in _TOKEN.finditer(line):
-        token = match.group()
-        if token.startswith("{{") and inside:
+        part = match.group()
+        if part.startswith("{{") and inside:
             return f"a value between {inside} and {inside}", ""
-        if token.startswith("#") and not inside and "{{" in token:
+        if part.startswith("#") and not inside and "{{" in part:
             return "a value in a comment", ""
-        if inside == "'" and token == "\\'":
+        if inside == "'" and part == "\\'":
             inside = ""  # between single quotes a backslash is nothing special
-        elif token in ("'", '"'):
-            inside = "" if inside == token else inside or token
+        elif part in ("'", '"'):
+            inside = "" if inside == part else inside or part
         elif match[1] and not inside:
             end = match[1]
     return "", end

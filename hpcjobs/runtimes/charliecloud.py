@@ -1,8 +1,7 @@
 """Charliecloud, 0.31 (Debian 12) and later; ch-run(1).
 
 Nothing of the host is there but /dev, /proc, /sys, /tmp and what is bound; before 0.38 the place for a bind must
-exist in the image. The environment of the host passes through. Ranks of one node that exchange data by CMA or
-POSIX shared memory need the option `--join` (site file: runtimes, options).
+exist in the image. The environment of the host passes through.
 """
 
 from __future__ import annotations
@@ -59,6 +58,7 @@ class Charliecloud:
                 *argv,
                 "-c",
                 inside,
+                *_join(request.ntasks_per_node),
                 *_environment(request),
                 *self.config.options,
                 request.image.path,
@@ -92,6 +92,18 @@ class Charliecloud:
             )
         text = f"{bind.source}:{bind.target}"
         return ["-b", shell.expand(text) if bind.expand else text]
+
+
+def _join(ranks: int) -> list[str | shell.Shell]:
+    """One container a node for all its ranks.
+
+    Ranks in user namespaces of their own may not open each other's shared memory, and MPI fails or is slow
+    (charliecloud(7), FAQ on --join). The tag sets apart jobs that share a node: Charliecloud's own, the step's
+    number, is 0 in all of them.
+    """
+    if ranks == 1:
+        return []
+    return [f"--join-ct={ranks}", shell.Shell('--join-tag="hpcjob.$HPCJOB_NATIVE_ID.${HPCJOB_ARRAY_INDEX:-}"')]
 
 
 def _environment(request: ContainerRequest) -> list[str]:

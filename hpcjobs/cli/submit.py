@@ -1,0 +1,296 @@
+"""`hpcjob submit`, `render` and `resubmit`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpcjobs import paths
+from hpcjobs.cli import jobs as words
+from hpcjobs.cli import out
+from hpcjobs.cli.logs import Tail, follow_files
+from hpcjobs.cli.wait import going_on, parse_timeout, verdict
+from hpcjobs.errors import UsageError
+from hpcjobs.service import Service
+from hpcjobs.units import Duration, Memory
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from hpcjobs.cli.options import (
+        Account,
+        Array,
+        Binds,
+        Command,
+        Constraint,
+        CpusPerTask,
+        Dependency,
+        Directives,
+        DryRun,
+        Env,
+        Error,
+        Exclusive,
+        Gpus,
+        Hold,
+        Image,
+        JobFile,
+        JobName,
+        Json,
+        LauncherName,
+        Licenses,
+        Mem,
+        MemPerCpu,
+        Modules,
+        Mpi,
+        Nodes,
+        Ntasks,
+        NtasksPerNode,
+        Output,
+        PartitionName,
+        Qos,
+        Requeue,
+        Reservation,
+        RuntimeName,
+        Selectors,
+        SiteFile,
+        SiteName,
+        TemplateFile,
+        Time,
+        Timeout,
+        Wait,
+        Workdir,
+    )
+    from hpcjobs.model import JobSpec
+    from hpcjobs.record import JobRecord
+    from hpcjobs.service import Prepared
+
+
+def submit(
+    job_file: JobFile = "",
+    command: Command = None,
+    *,
+    nodes: Nodes = None,
+    ntasks: Ntasks = None,
+    ntasks_per_node: NtasksPerNode = None,
+    cpus_per_task: CpusPerTask = None,
+    gpus_per_node: Gpus = "",
+    exclusive: Exclusive = False,
+    mem: Mem = "",
+    mem_per_cpu: MemPerCpu = "",
+    time: Time = "",
+    partition: PartitionName = "",
+    account: Account = "",
+    qos: Qos = "",
+    constraint: Constraint = "",
+    reservation: Reservation = "",
+    licenses: Licenses = "",
+    hold: Hold = False,
+    requeue: Requeue = None,
+    array: Array = "",
+    dependency: Dependency = "",
+    directives: Directives = None,
+    image: Image = "",
+    runtime: RuntimeName = "",
+    launcher: LauncherName = "",
+    mpi: Mpi = "",
+    env: Env = None,
+    bind: Binds = None,
+    modules: Modules = None,
+    name: JobName = "",
+    workdir: Workdir = "",
+    output: Output = "",
+    error: Error = "",
+    template: TemplateFile = "",
+    site: SiteName = "",
+    site_file: SiteFile = "",
+    wait: Wait = False,
+    timeout: Timeout = "",
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> int:
+    """Submit a job and print its id.
+
+    Everything after -- is the command, byte for byte; each rank runs it. Letters and meanings of the options are
+    sbatch's. What cannot run on the site is refused before anything is queued.
+
+    hpcjob submit --image app.sif --nodes 4 -- ./solve in.nml
+    """
+    options: dict[str, Any] = {
+        "nodes": nodes,
+        "ntasks": ntasks,
+        "ntasks_per_node": ntasks_per_node,
+        "cpus_per_task": cpus_per_task,
+        **_gpus(gpus_per_node),
+        "exclusive": exclusive,
+        **_memory(mem, mem_per_cpu),
+        "time": Duration.parse(time) if time else None,
+        "partition": partition,
+        "account": account,
+        "qos": qos,
+        "constraint": constraint,
+        "reservation": reservation,
+        "licenses": licenses,
+        "hold": hold,
+        "requeue": requeue,
+        "array": array,
+        "dependency": dependency,
+        "directives": tuple(directives or ()),
+        "image": image,
+        "runtime": runtime,
+        "launcher": launcher,
+        "mpi": mpi,
+        "env": _environment(env or ()),
+        "bind": tuple(bind or ()),
+        "modules": tuple(modules or ()),
+        "name": name,
+        "workdir": workdir,
+        "output": output,
+        "error": error,
+        "template": template,
+        "command": tuple(command or ()),
+    }
+    spec = _spec(job_file, options)
+    seconds = parse_timeout(timeout)
+    if seconds is not None and not wait:
+        raise UsageError("--timeout is about --wait, which is not there", hint="add --wait, or leave out --timeout")
+    service = Service()
+    if dry_run:
+        return _render(service.prepare(spec, site=site, site_file=site_file), json=json)
+    record = service.submit(spec, site=site, site_file=site_file)
+    if not json:
+        out.say(record.label)
+        sys.stdout.flush()
+        _tell_submitted(record, held=spec.hold)
+    if wait:
+        record = _wait(service, record, seconds, quiet=json)
+    if json:
+        words.dump([record])
+    return verdict(service, [record], quiet=json) if wait else 0
+
+
+def render(job_file: JobFile = "", command: Command = None, **options: Any) -> int:
+    """Print the batch script that submit would hand over (submit --dry-run)."""
+    return submit(job_file, command, **{**options, "dry_run": True})
+
+
+def resubmit(jobs: Selectors = None, *, json: Json = False) -> int:
+    """Submit jobs again as they were asked for, and print the new ids.
+
+    hpcjob resubmit 'j12[failed]' runs the failed tasks of an array again.
+    """
+    service = Service()
+    records = service.resubmit(service.select(words.need(jobs, "resubmit")))
+    if json:
+        words.dump(records)
+        return 0
+    for record in records:
+        out.say(record.label)
+        _tell_submitted(record)
+    return 0
+
+
+# -------------------------------------------------------------------------------------- the request
+
+
+def _spec(job_file: str, options: Mapping[str, Any]) -> JobSpec:
+    """The request: the job file's, overridden by what was given as options; repeatable options add to it."""
+    from hpcjobs.model import JobSpec
+
+    given = {key: value for key, value in options.items() if value not in (None, "", (), {}, False)}
+    if options["requeue"] is False:
+        given["requeue"] = False
+    asked: dict[str, Any] = _load(job_file) if job_file else {}
+    for key in ("bind", "modules", "directives"):
+        if key in given:
+            given[key] = (*asked.get(key, ()), *given[key])
+    if "env" in given:
+        given["env"] = {**asked.get("env", {}), **given["env"]}
+    if {"mem", "mem_per_cpu"} & given.keys():
+        asked = {key: value for key, value in asked.items() if key not in {"mem", "mem_per_cpu"}}
+    spec = JobSpec(**{**asked, **given})
+    if not spec.command:
+        raise UsageError(
+            f"{job_file} has no command, and none was given" if job_file else "there is no command to run",
+            hint=f"hpcjob submit {job_file or '--nodes 4 --image app.sif'} -- ./solve in.nml",
+        )
+    return spec
+
+
+def _load(job_file: str) -> dict[str, Any]:
+    from hpcjobs.site import jobfile
+
+    return jobfile.load_job(job_file)
+
+
+def _gpus(text: str) -> dict[str, Any]:
+    kind, _, count = text.rpartition(":")
+    if not text:
+        return {}
+    if not count.isdecimal():
+        raise UsageError(f"--gpus-per-node {text!r} is not a number of GPUs", hint="write 4, or a100:4")
+    return {"gpus_per_node": int(count), "gpu_type": kind}
+
+
+def _memory(mem: str, mem_per_cpu: str) -> dict[str, Any]:
+    if mem and mem_per_cpu:
+        raise UsageError("--mem and --mem-per-cpu say the same thing twice", hint="leave out one of them")
+    return {
+        "mem": Memory.parse(mem) if mem else None,
+        "mem_per_cpu": Memory.parse(mem_per_cpu) if mem_per_cpu else None,
+    }
+
+
+def _environment(pairs: Sequence[str]) -> dict[str, str]:
+    """`K=V`, or `K` for the value that it has here."""
+    found = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals and key not in os.environ:
+            raise UsageError(f"--env {key}: it is not set here", hint=f"write --env {key}=VALUE, or export it first")
+        found[key] = value if equals else os.environ[key]
+    return found
+
+
+# --------------------------------------------------------------------------------------- the answer
+
+
+def _render(prepared: Prepared, *, json: bool) -> int:
+    plan = prepared.plan
+    if json:
+        out.dump(script=prepared.script.text, template=prepared.script.template, plan=asdict(plan))
+        return 0
+    out.data(prepared.script.text)
+    out.tell(f"not submitted: {out.clean(plan.name)} for site {plan.site}")
+    for note in plan.notes:
+        out.tell(f"  {note.subject:<10}{out.clean(note.decision)}" + (f" ({out.clean(note.why)})" if note.why else ""))
+    return 0
+
+
+def _tell_submitted(record: JobRecord, *, held: bool = False) -> None:
+    limit = f", {Duration(record.time_limit)}" if record.time_limit else ""
+    array = f", array {record.array}" if record.array else ""
+    out.tell(f"{record.label} {out.clean(record.name)}: submitted to {record.site} as {record.scheduler} job {record.native_id}")
+    out.tell(f"  shape   {words.shape(record)}{array}{limit}")
+    out.tell(f"  script  {paths.JobFolder(Path(record.folder)).script}")
+    if held:
+        out.tell(f"  held    hpcjob release {record.label} lets it start")
+    elif record.array:
+        out.tell(f"  follow  hpcjob watch {record.label}")
+    else:
+        out.tell(f"  follow  hpcjob logs -f {record.label}")
+
+
+def _wait(service: Service, record: JobRecord, timeout: float | None, *, quiet: bool) -> JobRecord:
+    """Wait for the job, its output on stderr meanwhile; an array has many files, so its counts are told instead."""
+    with going_on([record]):
+        if quiet:
+            return service.wait([record], timeout=timeout)[0]
+        if record.array:
+            return service.wait([record], timeout=timeout, on_change=words.tell_state)[0]
+        files = dict.fromkeys((service.log_file(record, "output"), service.log_file(record, "error")))
+        ended = follow_files(service, record, [Tail(file, sys.stderr.buffer) for file in files], timeout=timeout)
+    words.tell_state(ended)
+    return ended

@@ -1,0 +1,188 @@
+"""The scripts of several sites, as text to read: one file a case, written by `pytest --bless`.
+
+Each is what a careful expert of that site would have written, passes `bash -n`, and shellcheck has nothing to say.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hpcjobs import launchers, plan, render, runtimes
+from hpcjobs.model import (
+    GpuConfig,
+    HostFacts,
+    ImageFacts,
+    JobSpec,
+    LauncherConfig,
+    MpiConfig,
+    NodeShape,
+    Partition,
+    RuntimeConfig,
+    SchedulerConfig,
+    Site,
+)
+from hpcjobs.units import Duration, Memory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+HERE = Path(__file__).parent
+
+CLUSTER = Site(
+    name="cluster",
+    scheduler=SchedulerConfig(kind="slurm"),
+    partitions={
+        "debug": Partition(default=True, nodes=4, max_time=Duration(3600), node=NodeShape(cores=4)),
+        "gpu": Partition(nodes=8, node=NodeShape(cores=64, gpus=4, memory=Memory.parse("512G"))),
+    },
+    gpu=GpuConfig(kind="nvidia"),
+    launcher=LauncherConfig(kind="srun"),
+    launchers=(LauncherConfig(kind="mpirun"), LauncherConfig(kind="mpiexec")),
+    runtimes=(RuntimeConfig(kind="apptainer"), RuntimeConfig(kind="charliecloud", version="0.31")),
+)
+CENTRE = Site(
+    name="centre",
+    scheduler=SchedulerConfig(kind="slurm", export="none"),
+    require=("account",),
+    directives=("--licenses=scratch",),
+    module_init="source /etc/profile.d/modules.sh",
+    modules=("PrgEnv-gnu",),
+    env={"MPICH_OFI_CXI_COUNTER_REPORT": "1", "TMPDIR": "/scratch/$USER"},
+    gpu=GpuConfig(kind="amd", request="gres"),
+    launcher=LauncherConfig(kind="srun", options=("--distribution=block:block",)),
+    runtimes=(RuntimeConfig(kind="singularity", modules=("singularity/4.1",)),),
+    mpi=MpiConfig(default="pmi2", types=("pmi2", "cray_shasta")),
+    bind=("/opt/cray", "/scratch/$USER:/scratch"),
+    scratch="/scratch/$USER/$SLURM_JOB_ID",
+)
+LOCAL = Site(
+    name="local",
+    launcher=LauncherConfig(kind="none"),
+    launchers=(LauncherConfig(kind="mpiexec"),),
+    runtimes=(RuntimeConfig(kind="charliecloud"),),
+)
+
+SIF = ImageFacts("/images/app.sif", "sif", "x86_64")
+SQUASHFS = ImageFacts("/images/app.sqfs", "squashfs", missing=("/home/ada/run",))
+APP = ("./solve", "in.nml")
+HOSTILE = "it's \"$HOME\" `id` $(id) \\ ; & | * ? ~ # %j !x ümläut 你好\ttab\nline"
+
+CASES: dict[tuple[str, str], tuple[Site, JobSpec, ImageFacts]] = {
+    ("cluster", "minimal"): (CLUSTER, JobSpec(command=APP), ImageFacts("")),
+    ("cluster", "nodes"): (CLUSTER, JobSpec(command=APP, nodes=4), SIF),
+    ("cluster", "hybrid"): (CLUSTER, JobSpec(command=APP, nodes=2, cpus_per_task=2, time=Duration(1800)), SIF),
+    ("cluster", "charliecloud"): (CLUSTER, JobSpec(command=APP, nodes=4, ntasks=8), SQUASHFS),
+    ("cluster", "array"): (
+        CLUSTER,
+        JobSpec(command=("python3", "fit.py"), array="0-99%10", output="fit-%A_%a.log", requeue=True),
+        ImageFacts(""),
+    ),
+    ("cluster", "gpus"): (
+        CLUSTER,
+        JobSpec(command=APP, nodes=2, gpus_per_node=4, cpus_per_task=16, gpu_type="a100", partition="gpu"),
+        SIF,
+    ),
+    ("cluster", "mpirun"): (
+        CLUSTER,
+        JobSpec(command=APP, nodes=2, cpus_per_task=2, launcher="mpirun"),
+        ImageFacts(""),
+    ),
+    ("cluster", "mpiexec"): (CLUSTER, JobSpec(command=APP, ntasks=6, launcher="mpiexec"), SQUASHFS),
+    ("cluster", "everything"): (
+        CLUSTER,
+        JobSpec(
+            command=APP,
+            name="all of it",
+            nodes=2,
+            mem=Memory.parse("8G"),
+            partition="gpu",
+            account="ab12",
+            qos="high",
+            constraint="a|b",
+            reservation="course",
+            licenses="matlab:2",
+            exclusive=True,
+            hold=True,
+            requeue=False,
+            dependency="afterok:j3",
+            directives=("--switches=1", "--mail-type=END"),
+            time=Duration(90000),
+        ),
+        ImageFacts(""),
+    ),
+    ("cluster", "hostile"): (
+        CLUSTER,
+        JobSpec(
+            command=("./so lve", HOSTILE, "--flag", ""),
+            name='a "name" of #1 \\ it\'s',
+            env={"TEXT": HOSTILE},
+            workdir="/data/it's 100%/$HOME",
+            bind=("/data/it's here:/data:ro",),
+            partition="debug",
+        ),
+        replace(SIF, path="/images/an 'app'.sif"),
+    ),
+    ("centre", "container"): (CENTRE, JobSpec(command=APP, nodes=2, ntasks=16, account="ab12"), SIF),
+    ("centre", "gpus"): (
+        CENTRE,
+        JobSpec(
+            command=APP, nodes=1, ntasks_per_node=2, gpus_per_node=8, account="ab12", env={"NCCL_DEBUG": "INFO"}
+        ),
+        SIF,
+    ),
+    ("local", "minimal"): (LOCAL, JobSpec(command=APP), ImageFacts("")),
+    ("local", "array"): (LOCAL, JobSpec(command=("echo", "hello"), array="1,3,5"), ImageFacts("")),
+    ("local", "container"): (
+        LOCAL,
+        JobSpec(command=APP, ntasks=2, launcher="mpiexec"),
+        replace(SQUASHFS, missing=(), environment=True),
+    ),
+}
+
+
+def script(site: Site, spec: JobSpec, image: ImageFacts) -> render.Script:
+    host = HostFacts(cwd="/home/ada/run", home="/home/ada", user="ada", arch="x86_64", folder="/home/ada/jobs/3f9c2a")
+    made = plan.resolve(
+        spec,
+        site,
+        image,
+        host,
+        runtime=runtimes.get(plan.choose_runtime(spec, site, image)),
+        launcher=launchers.get(plan.choose_launcher(spec, site)),
+        dependency=spec.dependency.replace("j3", "4711"),
+    )
+    return render.render(made)
+
+
+@pytest.fixture(autouse=True)
+def only_built_in_templates(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HPCJOBS_TEMPLATE_PATH", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+
+
+@pytest.mark.parametrize(("where", "case"), CASES, ids="/".join)
+def test_script_is_as_blessed(where: str, case: str, golden: Callable[[Path, str], None]) -> None:
+    golden(HERE / where / f"{case}.sh", script(*CASES[where, case]).text)
+
+
+@pytest.mark.parametrize("command", [("bash", "-n"), ("shellcheck", "--exclude=SC1091")], ids=lambda c: c[0])
+def test_scripts_pass(command: tuple[str, ...], tmp_path: Path) -> None:
+    # SC1091: the site's module_init is a file of the nodes.
+    files = []
+    for (where, case), arguments in CASES.items():
+        file = tmp_path / f"{where}-{case}.sh"
+        file.write_text(script(*arguments).text, "utf-8")
+        files.append(str(file))
+    calls = [[*command, *files]] if command[0] != "bash" else [[*command, file] for file in files]
+    done: list[Any] = [subprocess.run(call, capture_output=True, text=True, check=False) for call in calls]
+    assert [(d.returncode, d.stdout, d.stderr) for d in done] == [(0, "", "")] * len(calls)
+
+
+def test_every_golden_file_has_a_case() -> None:
+    assert sorted(file.relative_to(HERE).with_suffix("").parts for file in HERE.glob("*/*.sh")) == sorted(CASES)
