@@ -172,6 +172,8 @@ def resolve(
     name, partition = _partition(spec, site)
     _check_required(spec, site, name, partition)
     placement = _placement(spec, site, name, fill=launcher.name != "none")
+    if launcher.name not in ("none", "srun"):
+        placement = _fixed(placement, site, partition, launcher.name)
     _check_memory(spec)
     shape = placement.shape
     if image.arch and host.arch and image.arch != host.arch:
@@ -410,7 +412,9 @@ def _bind(text: str, base: str, *, expand: bool) -> Bind:
 
 def _check_scheduler(spec: JobSpec, site: Site) -> Iterator[Note]:
     if site.scheduler.kind != "local":
-        for text in (*site.directives, *spec.directives):
+        for text in site.directives:
+            _check_directive(text, of_site=True)
+        for text in spec.directives:
             _check_directive(text)
         return
     for field in _NOT_LOCAL:
@@ -423,7 +427,8 @@ def _check_scheduler(spec: JobSpec, site: Site) -> Iterator[Note]:
             yield Note(field, f"{value} is not used", "this machine has one queue, and nobody pays")
 
 
-def _check_directive(text: str) -> None:
+def _check_directive(text: str, *, of_site: bool = False) -> None:
+    """Refuse what hpcjob writes by itself; a site may fix that too, save what hpcjob relies on."""
     shell.refuse_control(text, "a directive")
     match = _DIRECTIVE.fullmatch(text)
     if not match:
@@ -432,6 +437,8 @@ def _check_directive(text: str) -> None:
             raise PlanError("heterogeneous jobs are not in this version", hint="submit one job for each component")
         raise PlanError(f"the directive {text!r} is not understood", hint="write --name or --name=value")
     name, value = match[1], match[2] or ""
+    if of_site and _OWN.get(name):
+        return
     if name == "--gres" and re.search(r"(^|,)gpu\b", value):
         raise PlanError(f"{text} is written by hpcjob itself", hint="use --gpus-per-node")
     own = name if name in _OWN else next((o for o in _OWN if o.startswith(name) and name != "--gpus"), "")
@@ -480,6 +487,17 @@ def _placement(spec: JobSpec, site: Site, name: str, *, fill: bool) -> Placement
             if other != name and _takes(other, partition, spec, site, request, fill=fill):
                 raise PlanError(error.message, hint=f"{error.hint}; or -p {other}, which takes it") from None
         raise
+
+
+def _fixed(placement: Placement, site: Site, partition: Partition, launcher: str) -> Placement:
+    """The same on exactly its nodes: a launcher that places ranks itself must know where the scheduler put them."""
+    known = placement.nodes_asked or partition.node.cores or site.scheduler.kind == "local"
+    if placement.shape.ntasks > 1 and not known:
+        raise PlanError(
+            f"{launcher} must be told how many ranks go on a node, and site {site.name} does not say how many fit",
+            hint="add -N, or use --launcher srun",
+        )
+    return replace(placement, nodes_asked=True)
 
 
 def _takes(name: str, partition: Partition, spec: JobSpec, site: Site, request: Request, *, fill: bool) -> bool:

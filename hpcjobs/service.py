@@ -638,8 +638,14 @@ def spec_from_json(data: Mapping[str, Any]) -> JobSpec:
 def make_log_folders(plan: Plan) -> None:
     """Make the folders of the output files: Slurm would fail the job without a word if they were missing."""
     for pattern in {plan.output, plan.error}:
-        folder = Path(pattern).parent
-        if str(folder) == plan.folder or "%" in str(folder):
+        parent = str(Path(pattern).parent)
+        if re.search(r"%\d*[jAa]", parent.replace("%%", "")):
+            raise PlanError(
+                f"the folder of {pattern} has a name that is known only after the submission, too late to make it",
+                hint="use %x or %u in folders, and %j, %A or %a in the file's own name",
+            )
+        folder = Path(paths.expand_pattern(parent, native_id="", name=plan.name))
+        if str(folder) == plan.folder:
             continue
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -20,7 +20,7 @@ _VARIABLE = re.compile(r"\$(?:[A-Za-z_]\w*|\{[A-Za-z_]\w*\})", re.ASCII)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 # Left out of the script as such: a terminal would act on them, and sbatch takes "\r\n" for a DOS file.
 _CONTROL = re.compile(r"[\x01-\x08\x0b-\x1f\x7f]+")
-_PLAIN_DIRECTIVE = re.compile(r"[A-Za-z0-9_@%+=:,./\[\]&|*()!~^-]+", re.ASCII)
+_PLAIN_DIRECTIVE = re.compile(r"[A-Za-z0-9_@%+=:,./\[\]&|*()!~^-]*", re.ASCII)
 # execve(2): MAX_ARG_STRLEN, the longest single argument of a program, its final NUL included.
 _LONGEST = 131_071
 # Characters from which on a command is broken into lines.

@@ -17,7 +17,6 @@ import pytest
 from hpcjobs.model import JobSpec
 from hpcjobs.record import JobRecord, JobState
 from hpcjobs.service import Service
-
 from tests.integration.conftest import Cli
 from tests.integration.crash import POINTS
 

@@ -1,7 +1,6 @@
 #!/bin/bash
 #SBATCH --job-name=solve
 #SBATCH --nodes=4
-#SBATCH --ntasks=8
 #SBATCH --ntasks-per-node=2
 #SBATCH --chdir=/home/ada/run
 #SBATCH --output=/home/ada/jobs/3f9c2a/stdout.log

@@ -7,7 +7,6 @@
 #SBATCH --constraint=a|b
 #SBATCH --licenses=matlab:2
 #SBATCH --nodes=2
-#SBATCH --ntasks=128
 #SBATCH --ntasks-per-node=64
 #SBATCH --mem=8G
 #SBATCH --time=1-01:00:00

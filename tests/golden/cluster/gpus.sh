@@ -2,7 +2,6 @@
 #SBATCH --job-name=solve
 #SBATCH --partition=gpu
 #SBATCH --nodes=2
-#SBATCH --ntasks=8
 #SBATCH --ntasks-per-node=4
 #SBATCH --cpus-per-task=16
 #SBATCH --gpus-per-node=a100:4

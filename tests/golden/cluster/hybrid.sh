@@ -1,7 +1,6 @@
 #!/bin/bash
 #SBATCH --job-name=solve
 #SBATCH --nodes=2
-#SBATCH --ntasks=4
 #SBATCH --ntasks-per-node=2
 #SBATCH --cpus-per-task=2
 #SBATCH --time=00:30:00

@@ -1,6 +1,7 @@
 #!/bin/bash
 #SBATCH --job-name=solve
-#SBATCH --ntasks=6
+#SBATCH --nodes=2
+#SBATCH --ntasks-per-node=3
 #SBATCH --chdir=/home/ada/run
 #SBATCH --output=/home/ada/jobs/3f9c2a/stdout.log
 #SBATCH --error=/home/ada/jobs/3f9c2a/stderr.log
