@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (by default the process's own); the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     # The two that scripts and people ask for most need nothing to be imported (docs/adr/0003).
-    if words in ([], ["-h"], ["--help"], ["help"]):
+    if words in ([], ["-h"], ["--help"], ["help"]) and "_HPCJOB_COMPLETE" not in os.environ:
         with open(__file__.removesuffix("__main__.py") + "cli/help.txt", encoding="utf-8") as file:  # noqa: PTH123 - pathlib costs 5 ms
             sys.stdout.write(file.read())
         return 0
@@ -22,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         sys.stdout.write(f"hpcjob {__version__}\n")
         return 0
-    if words[0] == "help":
+    if words[:1] == ["help"]:
         words = [*words[1:], "--help"]
     from hpcjobs.cli.main import run
 

@@ -14,8 +14,8 @@ from hpcjobs.units import Duration, Memory  # noqa: TC001 - pydantic resolves th
 if TYPE_CHECKING:
     from hpcjobs.shell import Shell
 
-# Unknown keys are refused, and field docstrings become the JSON schema's descriptions.
-_STRICT: dict[str, Any] = {"extra": "forbid", "use_attribute_docstrings": True}
+# For pydantic: unknown keys are refused.
+_STRICT: dict[str, Any] = {"extra": "forbid"}
 
 
 # ---------------------------------------------------------------------------------------- the request
@@ -349,6 +349,7 @@ class ContainerRequest:
     gpu: str = "none"  # kind of GPU that the job asked for
     mpi: str = ""
     ntasks_per_node: int = 1
+    even: bool = True  # whether every node is sure to get as many ranks
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +64,7 @@ def template_folders() -> list[tuple[str, Path]]:
 
 def new_tag() -> str:
     """A name for a job that no other job has: 48 random bits."""
-    return secrets.token_hex(6)
+    return os.urandom(6).hex()
 
 
 def folder_name(tag: str, name: str, when: float) -> str:
@@ -132,7 +131,7 @@ class JobFolder:
 
 def write_private(path: Path, text: str) -> None:
     """Write a file of mode 0600 that is whole or absent, also after a crash or on a full disk."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(3)}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(3).hex()}")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:

@@ -202,6 +202,8 @@ def resolve(
             gpu=site.gpu.kind if shape.gpus_per_node else "none",
             mpi=mpi,
             ntasks_per_node=shape.ntasks_per_node,
+            even=(placement.nodes_asked or site.scheduler.kind == "local")
+            and shape.ntasks == shape.nodes * shape.ntasks_per_node,
         )
     )
     launch = launcher.command(shape, mpi=mpi, extra=invocation.launcher_args)

@@ -140,13 +140,20 @@ def spawn(
     )
 
 
-def spawn_python_daemon(module: str, *args: str, log_path: Path) -> int:
-    """Start `python -m module` detached from this terminal and session; its process id."""
+def spawn_python_daemon(module: str, *args: str, log_path: Path) -> None:
+    """Start `python -m module` detached from this process, terminal and session.
+
+    Variables of a job that this process may be part of (`HPCJOB_…`) are not passed on.
+    """
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("HPCJOB_")}
     with log_path.open("ab") as out:
-        return spawn(
-            [sys.executable, "-m", module, *args],
-            env=os.environ,
+        # setsid(1) forks and ends at once, so that the daemon is nobody's child that waits to be reaped.
+        subprocess.run(
+            ["setsid", "--fork", sys.executable, "-m", module, *args],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            env=environment,
             cwd="/",
-            stdout=out.fileno(),
-            stderr=out.fileno(),
-        ).pid
+            check=True,
+        )

@@ -10,7 +10,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
 import sqlite3
 import time
 from contextlib import contextmanager
@@ -45,6 +44,8 @@ _IN_ACTIVE = f"state IN ({','.join('?' * len(_ACTIVE))})"
 
 # Seconds to wait for other processes' transactions before giving up.
 _BUSY = 30.0
+# Seconds by which `seen` may lag, so that a `status` that learns nothing new writes nothing.
+_SEEN = 30.0
 
 
 class Store:
@@ -194,6 +195,8 @@ class Store:
                 _write(db, record)
                 paths.write_private(folder.record, json.dumps(record.to_json()))
         except BaseException:
+            import shutil
+
             shutil.rmtree(folder.root, ignore_errors=True)
             self._unlink(folder.root)
             raise
@@ -215,6 +218,8 @@ class Store:
 
     def drop(self, record: JobRecord) -> None:
         """Forget a reservation that never became a job, folder and all."""
+        import shutil
+
         with self._transaction() as db:
             db.execute("DELETE FROM jobs WHERE id = ? AND native_id = ''", (record.id,))
         shutil.rmtree(record.folder, ignore_errors=True)
@@ -232,7 +237,7 @@ class Store:
             for job_id, status in news.items():
                 if current := _read(db, job_id):
                     merged[job_id] = current.updated(status, now)
-                    if merged[job_id] != current:
+                    if _is_news(current, merged[job_id]):
                         _write(db, merged[job_id])
         return merged
 
@@ -318,6 +323,11 @@ class Store:
         link = self._links() / folder.name
         if link.is_symlink():
             link.unlink()
+
+
+def _is_news(old: JobRecord, new: JobRecord) -> bool:
+    """Whether more changed than when the job was last seen, or that by more than ages are shown to."""
+    return new.seen - old.seen > _SEEN or replace(new, seen=old.seen) != old
 
 
 def _read(db: sqlite3.Connection, job_id: int) -> JobRecord | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -10,6 +11,7 @@ from typer._click.exceptions import ClickException, NoSuchOption  # re-exported 
 from typer.completion import get_completion_inspect_parameters
 from typer.core import TyperCommand, TyperGroup
 
+from hpcjobs import shell
 from hpcjobs.cli import VERBS, options
 from hpcjobs.cli.main import load
 from hpcjobs.errors import UsageError
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 PROGRAM = "hpcjob"
+_JOB_FILES = (".yaml", ".yml")
 
 
 class Verb(TyperCommand):
@@ -37,16 +40,68 @@ class Verb(TyperCommand):
                 formatter.write_dl(records)
 
 
+class VerbWithCommand(Verb):
+    """A verb that takes a job file, options, and after `--` a command, which is nobody's business but the job's."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse what stands before `--`; the rest becomes the parameter `command`, byte for byte."""
+        head, command = _split(args)
+        if not ctx.resilient_parsing:
+            head = self._job_file_last(ctx, head, command)
+        rest: list[str] = super().parse_args(ctx, head)
+        ctx.params["command"] = tuple(command)
+        return rest
+
+    def _job_file_last(self, ctx: Any, head: list[str], command: list[str]) -> list[str]:
+        """The options, then the job file.
+
+        Raises:
+            UsageError: a word is neither: the command began before `--`.
+        """
+        begin = len(head) - self._positionals(ctx, head)
+        options, job_file, rest = head[:begin], head[begin : begin + 1], head[begin + 1 :]
+        if job_file and job_file[0].endswith(_JOB_FILES):
+            end = len(rest) - self._positionals(ctx, rest)
+            options, rest = [*options, *rest[:end]], rest[end:]
+        else:
+            rest, job_file = [*job_file, *rest], []
+        if rest:
+            typed = [*options, *job_file, "--", *rest, *command]
+            raise UsageError(
+                f"the command begins with {rest[0]!r}, before --",
+                hint=f"type: {ctx.command_path} {shell.join(typed)}",
+            )
+        return [*options, *job_file]
+
+    def _positionals(self, ctx: Any, words: list[str]) -> int:
+        """How many words are left from the first one on that is no option and no option's value."""
+        parser = self.make_parser(ctx)
+        parser.allow_interspersed_args = False
+        values, _, _ = parser.parse_args(list(words))
+        return len(values.get("command") or ()) + (values.get("job_file") is not None)
+
+
+def _split(words: list[str]) -> tuple[list[str], list[str]]:
+    """What stands before the first `--`, and what after it."""
+    cut = words.index("--") if "--" in words else len(words)
+    return words[:cut], words[cut + 1 :]
+
+
 class Verbs(TyperGroup):
     """A group whose commands are built when they are asked for; `targets` maps a verb to a function or a group."""
 
     targets: Mapping[str, Any]
 
-    def list_commands(self, ctx: Any) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse what stands before the verb; nothing at all is a cry for help."""
+        rest: list[str] = super().parse_args(ctx, args or ["--help"])
+        return rest
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - typer's signature
         """The names, without importing anything."""
         return list(self.targets)
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - typer's signature
         """The command of that name, imported and built now; None if there is none."""
         return build(cmd_name, self.targets[cmd_name]) if cmd_name in self.targets else None
 
@@ -71,10 +126,12 @@ def build(name: str, target: Any) -> Any:
 
 def _command(name: str, function: Callable[..., Any]) -> Any:
     """The command whose parameters are annotated with the names of options.py."""
-    function.__annotations__ = get_type_hints(function, localns=vars(options), include_extras=True)
+    declared = inspect.unwrap(function)  # whose parameters are the options
+    declared.__annotations__ = get_type_hints(declared, localns=vars(options), include_extras=True)
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
-    app.command(name, cls=getattr(function, "command_class", Verb))(function)
+    app.command(name, cls=VerbWithCommand if "command" in declared.__annotations__ else Verb)(function)
     command = typer.main.get_command(app)
+    command.params = [param for param in command.params if param.name not in getattr(function, "without", ())]
     if function is not options.common:
         command.params += _command("common", options.common).params
     return command
@@ -83,7 +140,6 @@ def _command(name: str, function: Callable[..., Any]) -> Any:
 def _group(name: str, targets: Mapping[str, Any], text: str) -> Verbs:
     group = Verbs(name=name, help=text, rich_markup_mode=None, params=_command("common", options.common).params)
     group.targets = targets
-    group.no_args_is_help = True
     return group
 
 

@@ -19,7 +19,7 @@ def sites(incomplete: str) -> list[str]:
     """Names of sites that begin so."""
     from hpcjobs import site
 
-    return sorted(name for name in site.available() if name.startswith(incomplete))
+    return sorted({found.name for found in site.available() if found.name.startswith(incomplete)})
 
 
 def shells(incomplete: str) -> list[str]:

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 
 def completion(shell: Shell) -> int:
-    """Print a script for bash, zsh or fish that completes verbs, options, jobs and sites.
+    """Print what makes a shell complete your words.
+
+    Verbs, options, jobs and sites. To install it, type once:
 
     bash: echo 'eval "$(hpcjob completion bash)"' >> ~/.bashrc
 
@@ -24,7 +26,7 @@ def completion(shell: Shell) -> int:
     shells = complete.shells("")
     if shell not in shells:
         raise UsageError(f"there is no completion for {shell!r}", hint=nearest(shell, shells))
-    from typer.completion import get_completion_script
+    from typer.completion import get_completion_script  # type: ignore[attr-defined]  # no public module exports it
 
     out.say(get_completion_script(prog_name="hpcjob", complete_var="_HPCJOB_COMPLETE", shell=shell))
     return 0

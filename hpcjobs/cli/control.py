@@ -44,9 +44,7 @@ def _report(selected: Sequence[Selected], outcomes: Sequence[Outcome], done: str
     if json:
         out.dump(jobs=[_to_json(outcome) for outcome in outcomes])
         return RefusedError.exit_code if refused else 0
-    if good := [
-        chosen for chosen, outcome in zip(selected, outcomes, strict=True) if not outcome.problem
-    ]:
+    if good := [chosen for chosen, outcome in zip(selected, outcomes, strict=True) if not outcome.problem]:
         out.tell(f"{done} {_labels(good)}")
     if ended := [outcome.record for outcome in outcomes if outcome.problem and outcome.record.state.final]:
         out.tell(f"ended already: {words.labels(ended)}")

@@ -17,9 +17,10 @@ _COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
 
 
 def doctor(*, site: SiteName = "", site_file: SiteFile = "", rebuild: Rebuild = False, json: Json = False) -> int:
-    """Check the job database, the folders, the site, its scheduler and its programs, and heal what a crash left.
+    """Look for what is wrong here, and heal what a crash left.
 
-    The exit code is 1 if something is an error.
+    Looks at the job database, the folders, the site, its scheduler and its programs. The exit code is 1 if something
+    is an error.
     """
     service = Service()
     findings = doctors.rebuild(service) if rebuild else []

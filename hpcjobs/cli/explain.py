@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 def explain(jobs: Selectors = None, *, json: Json = False) -> int:
-    """Say why a job is pending, or how it ended, and what to do about it."""
+    """Say why a job waits, or how it ended.
+
+    In words, with what to do about it and, where the scheduler knows, when it is expected to start.
+    """
     service = Service()
     answers = []
     for chosen in service.select(words.need(jobs, "explain")):

@@ -71,7 +71,7 @@ def _row(record: JobRecord, label: str, state: str, now: float) -> tuple[str, ..
         record.name,
         state,
         f"{record.nodes}({record.ntasks})",
-        f"{clock(elapsed(record, now))}/{clock(record.time_limit)}",
+        f"{clock(elapsed(record, now))}/{clock(record.time_limit or None)}",
         record.site,
         record.native_id,
         reason(record),
@@ -105,19 +105,21 @@ def reason(record: JobRecord) -> str:
     return "" if record.state in {JobState.DONE, JobState.RUNNING} else record.reason
 
 
-def elapsed(record: JobRecord, now: float) -> float:
-    """Seconds that it ran or has been running; 0 if it has not started."""
-    return max(0.0, (record.ended or now) - record.started) if record.started else 0.0
+def elapsed(record: JobRecord, now: float) -> float | None:
+    """Seconds that it ran or has been running; None if it has not started."""
+    return max(0.0, (record.ended or now) - record.started) if record.started else None
 
 
-def clock(seconds: float) -> str:
-    """`0:42`, `2:00:00`, `1-12:00:00`; empty for none."""
+def clock(seconds: float | None) -> str:
+    """`0:42`, `2:00:00`, `1-12:00:00`; `-` for None."""
+    if seconds is None:
+        return "-"
     whole = int(seconds)
     days, hours, minutes = whole // DAY, whole % DAY // HOUR, whole % HOUR // MINUTE
     if days:
         return f"{days}-{hours:02d}:{minutes:02d}:{whole % MINUTE:02d}"
     short = f"{hours}:{minutes:02d}" if hours else str(minutes)
-    return f"{short}:{whole % MINUTE:02d}" if seconds else "-"
+    return f"{short}:{whole % MINUTE:02d}"
 
 
 def shape(record: JobRecord) -> str:
@@ -156,10 +158,12 @@ def to_json(record: JobRecord) -> dict[str, Any]:
         "ntasks": record.ntasks,
         "node_list": record.node_list or None,
         "time_limit": float(record.time_limit) if record.time_limit else None,
-        "elapsed": elapsed(record, now) if record.started else None,
+        "elapsed": elapsed(record, now),
         "restarts": record.restarts,
         "array": record.array or None,
-        "tasks": {"states": dict(record.tasks.states), "exit_codes": dict(record.tasks.codes)} if record.tasks else None,
+        "tasks": {"states": dict(record.tasks.states), "exit_codes": dict(record.tasks.codes)}
+        if record.tasks
+        else None,
         "created": out.iso(record.created),
         "submitted": out.iso(record.submitted),
         "started": out.iso(record.started),
@@ -187,6 +191,11 @@ def failure_json(failure: Failure | None) -> dict[str, Any] | None:
     if failure is None:
         return None
     return {"words": failure.words, "advice": failure.advice, "tail": list(failure.tail), "file": failure.file or None}
+
+
+def tell_state(record: JobRecord) -> None:
+    """A line for the person who waits: the job and its state."""
+    out.tell(f"{record.label} {out.clean(record.name)}: {state_words(record, out.now())}")
 
 
 def tell_failure(record: JobRecord, failure: Failure) -> None:

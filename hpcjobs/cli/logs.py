@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from hpcjobs.cli import jobs as words
@@ -15,7 +13,8 @@ from hpcjobs.errors import NotFoundError, UsageError
 from hpcjobs.service import Service
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
+    from pathlib import Path
 
     from hpcjobs.cli.options import ErrorFile, Follow, Lines, Selector
     from hpcjobs.record import JobRecord
@@ -26,9 +25,9 @@ _BLOCK = 1 << 16
 
 
 def logs(job: Selector, *, follow: Follow = False, error: ErrorFile = False, lines: Lines = None) -> int:
-    """Print what a job has written, byte for byte; -f goes on until it ends.
+    """Print what a job has written.
 
-    Of an array, name a task: j3[7].
+    Byte for byte; with -f, until it ends. Of an array, name a task: j3[7].
     """
     service = Service()
     chosen = words.one(service.select([job]), "logs")
@@ -119,7 +118,6 @@ def follow_files(
     tails: Sequence[Tail],
     *,
     timeout: float | None = None,
-    sleep: Callable[[float], None] = time.sleep,
 ) -> JobRecord:
     """Copy what a job writes until it has ended; the job as it ended.
 
@@ -138,4 +136,4 @@ def follow_files(
         if timeout is not None and out.now() - begin >= timeout:
             return service.wait([record], timeout=0)[0]
         looks += 1
-        sleep(_PAUSE)
+        out.sleep(_PAUSE)

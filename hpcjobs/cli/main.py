@@ -47,10 +47,10 @@ def run(words: Sequence[str]) -> int:
 
 def dispatch(words: list[str]) -> int:
     """Call the verb, through the parser only if there is something to parse."""
-    verb, rest = words[0], words[1:]
-    names = [word for word in rest if word != "--json"]
-    if verb in PLAIN and not any(word.startswith("-") for word in names) and "_HPCJOB_COMPLETE" not in os.environ:
-        code: int = load(VERBS[verb])(names, json=len(names) < len(rest))
+    names = [word for word in words[1:] if word != "--json"]
+    plain = words[:1] and words[0] in PLAIN and not any(word.startswith("-") for word in names)
+    if plain and "_HPCJOB_COMPLETE" not in os.environ:
+        code: int = load(VERBS[words[0]])(names, json="--json" in words)
         return code
     from hpcjobs.cli import app
 

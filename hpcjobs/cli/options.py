@@ -40,7 +40,7 @@ Verbose = Annotated[
         count=True,
         callback=_verbose,
         expose_value=False,
-        help="Show every scheduler command and how long it took; -vv: what it answered too.",
+        help="Show every scheduler command and its time; -vv: its answer too.",
     ),
 ]
 Color = Annotated[
@@ -66,15 +66,26 @@ Selectors = Annotated[
     typer.Argument(metavar="JOB...", help=_SELECTORS, show_default=False, autocompletion=complete.jobs),
 ]
 Selector = Annotated[
-    str, typer.Argument(metavar="JOB", help="A job: j12, j12[7], the scheduler's own id, last.", autocompletion=complete.jobs)
+    str,
+    typer.Argument(
+        metavar="JOB", help="A job: j12, j12[7], the scheduler's own id, last.", autocompletion=complete.jobs
+    ),
 ]
 Json = Annotated[bool, option("--json", help="Print JSON (docs: reference/json).")]
 SiteName = Annotated[
-    str, option("--site", metavar="NAME", panel="Where", help="Site to use; by default the one that this machine is.", autocompletion=complete.sites)
+    str,
+    option(
+        "--site",
+        metavar="NAME",
+        panel="Where",
+        help="Site to use; by default the one that this machine is.",
+        autocompletion=complete.sites,
+    ),
 ]
 SiteFile = Annotated[str, option("--site-file", metavar="FILE", panel="Where", help="Site file to use.")]
 Timeout = Annotated[
-    str, option("--timeout", metavar="TIME", help="Give up waiting after this time: 90 (seconds), 5m, 1h; exit code 124.")
+    str,
+    option("--timeout", metavar="TIME", help="Give up waiting after this time: 90 (seconds), 5m, 1h; exit code 124."),
 ]
 
 # ------------------------------------------------------------------------------------------------- submit
@@ -97,9 +108,7 @@ CpusPerTask = Annotated[
     int | None,
     option("-c", "--cpus-per-task", metavar="N", panel=_SHAPE, help="Cores of each rank; OMP_NUM_THREADS follows."),
 ]
-Gpus = Annotated[
-    str, option("--gpus-per-node", metavar="[TYPE:]N", panel=_SHAPE, help="GPUs on each node: 4, a100:4.")
-]
+Gpus = Annotated[str, option("--gpus-per-node", metavar="[TYPE:]N", panel=_SHAPE, help="GPUs on each node: 4, a100:4.")]
 Exclusive = Annotated[bool, option("--exclusive", panel=_SHAPE, help="Whole nodes, shared with nobody.")]
 
 Mem = Annotated[str, option("--mem", metavar="SIZE", panel=_LIMITS, help="Memory on each node: 4G, 512M.")]
@@ -140,12 +149,15 @@ RuntimeName = Annotated[
     str, option("--runtime", metavar="NAME", panel=_PROGRAM, help="Container runtime, or none for the bare host.")
 ]
 LauncherName = Annotated[
-    str, option("--launcher", metavar="NAME", panel=_PROGRAM, help="What starts the ranks: srun, mpirun, mpiexec, none.")
+    str,
+    option("--launcher", metavar="NAME", panel=_PROGRAM, help="What starts the ranks: srun, mpirun, mpiexec, none."),
 ]
 Mpi = Annotated[str, option("--mpi", metavar="MODE", panel=_PROGRAM, help="auto, none, or a kind: pmi2, pmix.")]
 Env = Annotated[
     list[str] | None,
-    option("--env", metavar="K[=V]", panel=_PROGRAM, help="Environment variable, repeatable; K alone takes your value."),
+    option(
+        "--env", metavar="K[=V]", panel=_PROGRAM, help="Environment variable, repeatable; K alone takes your value."
+    ),
 ]
 Binds = Annotated[
     list[str] | None,
@@ -171,6 +183,10 @@ TemplateFile = Annotated[
 JobFile = Annotated[
     str, typer.Argument(metavar="[JOB.yaml]", help="Job file; options override it.", show_default=False)
 ]
+Command = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[-- COMMAND...]", help="The program and its arguments.", show_default=False),
+]
 Wait = Annotated[
     bool, option("--wait", help="Show the output while the job runs; exit code 0 if it ends well, else 1.")
 ]
@@ -189,7 +205,13 @@ ShowPlan = Annotated[bool, option("--plan", help="Only the plan, as JSON.")]
 Rebuild = Annotated[bool, option("--rebuild", help="Make the job database anew from the job folders.")]
 Shell = Annotated[str, typer.Argument(metavar="SHELL", help="bash, zsh or fish.", autocompletion=complete.shells)]
 SiteArgument = Annotated[
-    str, typer.Argument(metavar="[NAME]", help="Site; by default the one that this machine is.", show_default=False, autocompletion=complete.sites)
+    str,
+    typer.Argument(
+        metavar="[NAME]",
+        help="Site; by default the one that this machine is.",
+        show_default=False,
+        autocompletion=complete.sites,
+    ),
 ]
 Origin = Annotated[bool, option("--origin", help="Say which file set each value.")]
 SiteFiles = Annotated[

@@ -36,6 +36,11 @@ def now() -> float:
     return time.time()
 
 
+def sleep(seconds: float) -> None:
+    """Wait; with `now`, the only clock of the command line."""
+    time.sleep(seconds)
+
+
 def colourful(stream: TextIO) -> bool:
     """Whether the stream gets colour: `--color`, else only a terminal, and not if NO_COLOR is set."""
     if settings.color != "auto":
@@ -138,7 +143,9 @@ def table_lines(header: Sequence[str], rows: Iterable[Sequence[str]], colours: S
         short = [_cut(cell, size).ljust(size) for cell, size in zip(row, widths, strict=True)]
         short[-1] = short[-1].rstrip()
         painted = range(len(short)) if colour == "bold" else range(2, 3)
-        lines.append("  ".join(paint(cell, colour, sys.stdout) if i in painted else cell for i, cell in enumerate(short)))
+        lines.append(
+            "  ".join(paint(cell, colour, sys.stdout) if i in painted else cell for i, cell in enumerate(short))
+        )
     return lines
 
 

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 
 def show(jobs: Selectors = None, *, script: ShowScript = False, plan: ShowPlan = False, json: Json = False) -> int:
-    """Show everything about a job: its times and files, every decision of its plan, and why it failed."""
+    """Show everything about a job.
+
+    Its times and files, every decision of its plan, and why it failed.
+    """
     service = Service()
     selected = service.select(words.need(jobs, "show"))
     if script:
@@ -96,8 +99,8 @@ def _facts(record: JobRecord) -> Iterator[tuple[str, str]]:
     yield "shape", words.shape(record) + (f", array {record.array}" if record.array else "")
     if record.node_list:
         yield "nodes", record.node_list
-    ran = words.clock(words.elapsed(record, out.now()))
-    yield "time", f"{ran} of {words.clock(record.time_limit)}" if record.time_limit else ran
+    limit = f" of {words.clock(record.time_limit)}" if record.time_limit else ""
+    yield "time", words.clock(words.elapsed(record, out.now())) + limit
     yield "submitted", out.local(record.submitted or record.created)
     if record.started:
         yield "started", out.local(record.started)

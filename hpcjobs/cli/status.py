@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from hpcjobs.cli import jobs as words
@@ -28,9 +29,7 @@ def status(jobs: Selectors = None, *, json: Json = False) -> int:
     if json:
         words.dump(fresh.records, fresh.errors)
     elif selected:
-        words.table(
-            [Selected(record, chosen.indices) for record, chosen in zip(fresh.records, selected, strict=True)]
-        )
+        words.table([Selected(record, chosen.indices) for record, chosen in zip(fresh.records, selected, strict=True)])
     else:
         out.tell("no job is active, and none ended within a day")
         out.hint("hpcjob submit --help runs one, hpcjob history lists all")
@@ -40,7 +39,10 @@ def status(jobs: Selectors = None, *, json: Json = False) -> int:
 
 
 def history(jobs: Selectors = None, *, limit: Limit = 0, since: Since = "", json: Json = False) -> int:
-    """List all jobs, the newest first, as last known: no scheduler is asked."""
+    """List all jobs, the newest first.
+
+    As last known: no scheduler is asked.
+    """
     service = Service()
     if jobs:
         records = [chosen.record for chosen in service.select(jobs)][::-1]
@@ -59,10 +61,8 @@ def history(jobs: Selectors = None, *, limit: Limit = 0, since: Since = "", json
 def _moment(text: str) -> float:
     """Unix seconds of a date, a date and time, or so long ago."""
     for form in ("%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"):
-        try:
+        with suppress(ValueError, OverflowError):
             return time.mktime(time.strptime(text, form))
-        except (ValueError, OverflowError):
-            continue
     if not re.search(r"[a-z]", text):
         raise UsageError(f"{text!r} is not a time", hint="write 2h, 3d, 2026-11-21 or 2026-11-21T08:00")
     return out.now() - Duration.parse(text)

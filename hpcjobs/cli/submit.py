@@ -152,7 +152,8 @@ def submit(
         "template": template,
         "command": tuple(command or ()),
     }
-    spec = _spec(job_file, options)
+    spec, own_site = _spec(job_file, options)
+    site = site or ("" if site_file else own_site)
     seconds = parse_timeout(timeout)
     if seconds is not None and not wait:
         raise UsageError("--timeout is about --wait, which is not there", hint="add --wait, or leave out --timeout")
@@ -171,13 +172,18 @@ def submit(
     return verdict(service, [record], quiet=json) if wait else 0
 
 
-def render(job_file: JobFile = "", command: Command = None, **options: Any) -> int:
-    """Print the batch script that submit would hand over (submit --dry-run)."""
-    return submit(job_file, command, **{**options, "dry_run": True})
+def render(**options: Any) -> int:
+    """Print the batch script, and submit nothing."""
+    return submit(**{**options, "dry_run": True})
+
+
+# The options are submit's, without those that are about a submission.
+render.__wrapped__ = submit  # type: ignore[attr-defined]
+render.without = {"wait", "timeout", "dry_run"}  # type: ignore[attr-defined]
 
 
 def resubmit(jobs: Selectors = None, *, json: Json = False) -> int:
-    """Submit jobs again as they were asked for, and print the new ids.
+    """Submit jobs again, as they were asked for.
 
     hpcjob resubmit 'j12[failed]' runs the failed tasks of an array again.
     """
@@ -195,8 +201,8 @@ def resubmit(jobs: Selectors = None, *, json: Json = False) -> int:
 # -------------------------------------------------------------------------------------- the request
 
 
-def _spec(job_file: str, options: Mapping[str, Any]) -> JobSpec:
-    """The request: the job file's, overridden by what was given as options; repeatable options add to it."""
+def _spec(job_file: str, options: Mapping[str, Any]) -> tuple[JobSpec, str]:
+    """The request and the site of the job file, overridden by the options; repeatable options add to it."""
     from hpcjobs.model import JobSpec
 
     given = {key: value for key, value in options.items() if value not in (None, "", (), {}, False)}
@@ -210,13 +216,14 @@ def _spec(job_file: str, options: Mapping[str, Any]) -> JobSpec:
         given["env"] = {**asked.get("env", {}), **given["env"]}
     if {"mem", "mem_per_cpu"} & given.keys():
         asked = {key: value for key, value in asked.items() if key not in {"mem", "mem_per_cpu"}}
+    site = asked.pop("site", "")
     spec = JobSpec(**{**asked, **given})
     if not spec.command:
         raise UsageError(
             f"{job_file} has no command, and none was given" if job_file else "there is no command to run",
             hint=f"hpcjob submit {job_file or '--nodes 4 --image app.sif'} -- ./solve in.nml",
         )
-    return spec
+    return spec, site
 
 
 def _load(job_file: str) -> dict[str, Any]:
@@ -272,7 +279,8 @@ def _render(prepared: Prepared, *, json: bool) -> int:
 def _tell_submitted(record: JobRecord, *, held: bool = False) -> None:
     limit = f", {Duration(record.time_limit)}" if record.time_limit else ""
     array = f", array {record.array}" if record.array else ""
-    out.tell(f"{record.label} {out.clean(record.name)}: submitted to {record.site} as {record.scheduler} job {record.native_id}")
+    native = f"{record.scheduler} job {record.native_id}"
+    out.tell(f"{record.label} {out.clean(record.name)}: submitted to {record.site} as {native}")
     out.tell(f"  shape   {words.shape(record)}{array}{limit}")
     out.tell(f"  script  {paths.JobFolder(Path(record.folder)).script}")
     if held:

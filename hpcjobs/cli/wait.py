@@ -29,7 +29,7 @@ def wait(jobs: Selectors = None, *, timeout: Timeout = "", json: Json = False) -
     records = [chosen.record for chosen in service.select(words.need(jobs, "wait"))]
     seconds = parse_timeout(timeout)
     with going_on(records):
-        ended = service.wait(records, timeout=seconds, on_change=None if json else _tell)
+        ended = service.wait(records, timeout=seconds, on_change=None if json else words.tell_state)
     if json:
         words.dump(ended)
     return verdict(service, ended, quiet=json)
@@ -66,9 +66,3 @@ def going_on(records: Sequence[JobRecord]) -> Iterator[None]:
         out.tell(f"{found} {'goes' if len(records) == 1 else 'go'} on")
         out.hint(f"hpcjob wait {found} waits again, hpcjob cancel {found} ends it")
         raise
-
-
-def _tell(record: JobRecord) -> None:
-    out.tell(f"{record.label} {out.clean(record.name)}: {words.state_words(record, out.now())}")
-
-

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from typing import TYPE_CHECKING
 
 from hpcjobs.cli import jobs as words
@@ -19,9 +18,10 @@ if TYPE_CHECKING:
 
 
 def watch(jobs: Selectors = None, *, interval: Interval = 2.0) -> int:
-    """Show jobs until all have ended, on a terminal in place, elsewhere a line a change.
+    """Show jobs until all have ended.
 
-    Without a selector: those that have not ended. A scheduler is asked no more often than its site allows.
+    On a terminal in place, elsewhere a line a change. Without a selector: those that have not ended.
+    A scheduler is asked no more often than its site allows.
     """
     service = Service()
     selected = service.select(jobs) if jobs else [Selected(record) for record in service.active()]
@@ -37,7 +37,7 @@ def watch(jobs: Selectors = None, *, interval: Interval = 2.0) -> int:
             screen.draw(words.table_lines(selected), fresh.errors)
             if all(words.is_over(chosen.record) for chosen in selected):
                 return 0
-            time.sleep(max(0.2, interval))
+            out.sleep(max(0.2, interval))
 
 
 class Screen:

@@ -49,6 +49,8 @@ class Charliecloud:
                 notes = [f"the working directory is {_SPARE} in the container, which has no {inside}"]
                 inside = _SPARE
             binds.append(Bind(request.workdir, inside))
+        if request.ntasks_per_node > 1 and not request.even:
+            notes.append("each rank has a container of its own, since nodes may get unlike numbers of ranks: add -N")
         argv = [word for bind in binds for word in self._bind(bind, missing)]
         if any(bind.target in missing for bind in binds):
             argv.insert(0, "-W")
@@ -58,7 +60,7 @@ class Charliecloud:
                 *argv,
                 "-c",
                 inside,
-                *_join(request.ntasks_per_node),
+                *_join(request.ntasks_per_node if request.even else 1),
                 *_environment(request),
                 *self.config.options,
                 request.image.path,
@@ -99,7 +101,7 @@ def _join(ranks: int) -> list[str | shell.Shell]:
 
     Ranks in user namespaces of their own may not open each other's shared memory, and MPI fails or is slow
     (charliecloud(7), FAQ on --join). The tag sets apart jobs that share a node: Charliecloud's own, the step's
-    number, is 0 in all of them.
+    number, is 0 in all of them. ch-run waits for exactly that many ranks.
     """
     if ranks == 1:
         return []

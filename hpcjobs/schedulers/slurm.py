@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from hpcjobs.errors import RefusedError, UnreachableError, UsageError
-from hpcjobs.model import NodeShape, Partition
 from hpcjobs.record import JobState, JobStatus, Tasks
 from hpcjobs.schedulers import Diagnosis, Explanation
 from hpcjobs.schedulers.slurm_words import explain_reason, message, per_id, refusal_hint, unreachable
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from hpcjobs.model import Partition
     from hpcjobs.process import Completed, Runner
     from hpcjobs.record import JobRecord
 
@@ -351,6 +351,8 @@ def parse_tags(text: str, tags: Iterable[str]) -> dict[str, str]:
 
 def parse_partitions(text: str) -> dict[str, Partition]:
     """Read `sinfo --format=%P|%l|%D|%c|%m|%G|%s`; of unlike nodes in one partition the largest counts."""
+    from hpcjobs.model import NodeShape, Partition
+
     found: dict[str, Partition] = {}
     for line in text.splitlines():
         parts = [part.strip() for part in line.split("|")]

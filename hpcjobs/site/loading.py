@@ -18,12 +18,13 @@ from hpcjobs import paths
 from hpcjobs.errors import HpcjobError, NotFoundError, SiteError
 from hpcjobs.model import JobSpec, Site
 from hpcjobs.site import yamlfile
-from hpcjobs.site.problems import Finding, Known, Place, Problem, as_error, build, check_site
+from hpcjobs.site.problems import ANY_NAME, Finding, Known, Place, Problem, as_error, build, check_site
 from hpcjobs.site.yamlfile import Document, Loc, dotted
 from hpcjobs.units import Duration, Memory, nearest
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _MAX_FILES = 8
+_NAMED = ("name",)
 # They say which machine the file itself is about, so a file that extends it does not get them.
 _OWN_KEYS = frozenset({"name", "description", "detect", "extends"})
 
@@ -94,10 +95,9 @@ class Layers:
 
     def place(self, loc: Loc) -> Place:
         """File and line of the key, or of the nearest one around it."""
-        while loc not in self.givers and len(loc) > 1:
-            loc = loc[:-1]
-        found, document = self.givers.get(loc) or next(reversed(self.givers.values()))
-        return found.path, document.lines.get(loc, 0)
+        around = [loc[:length] for length in range(len(loc), 0, -1) if loc[:length] in self.givers]
+        found, document = self.givers[around[0]] if around else next(reversed(self.givers.values()))
+        return found.path, document.line(loc) if around else 0
 
     def origin(self, loc: Loc) -> str:
         """`FILE:LINE (who)`, or `default`."""
@@ -128,13 +128,19 @@ class LoadedSite:
         return {setting.path: setting.origin for setting in self.settings}
 
     def to_yaml(self, *, defaults: bool = False) -> str:
-        """The site as one YAML file that extends nothing; with or without what nobody set."""
+        """The site as one YAML file that extends nothing; with or without the values that nobody set."""
         import yaml
 
-        chosen = [s for s in self.settings if defaults or s.origin != "default" or s.path == "name"]
-        wanted = {setting.path for setting in chosen}
-        data = _prune(plain(self.site), (), wanted)
+        data = plain(self.site) if defaults else self._given(plain(self.site), ())
         return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100)
+
+    def _given(self, value: Any, loc: Loc) -> Any:
+        if not isinstance(value, dict):
+            return value
+        inside = {(*loc, key): item for key, item in value.items()}
+        return {
+            at[-1]: self._given(item, at) for at, item in inside.items() if at in self.layers.givers or at == _NAMED
+        }
 
 
 def plain(value: Any) -> Any:
@@ -144,25 +150,22 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, (tuple, list)):
-        return [plain(item) for item in value]
+        return [_brief(item) for item in value]
     return str(value) if isinstance(value, (Duration, Memory)) else value
+
+
+def _brief(item: Any) -> Any:
+    """An item of a list; a launcher or runtime with only what is special about it."""
+    if not dataclasses.is_dataclass(item):
+        return plain(item)
+    usual = {f.name: plain(f.default) for f in dataclasses.fields(item) if f.name != "kind"}
+    return {key: value for key, value in plain(item).items() if key not in usual or value != usual[key]}
 
 
 def _leaves(value: Any, loc: Loc) -> list[tuple[Loc, Any]]:
     if isinstance(value, dict) and value:
         return [leaf for key, item in value.items() for leaf in _leaves(item, (*loc, key))]
     return [(loc, value)]
-
-
-def _prune(value: Any, loc: Loc, wanted: set[str]) -> Any:
-    if not isinstance(value, dict):
-        return value
-    kept = {
-        key: _prune(item, (*loc, key), wanted)
-        for key, item in value.items()
-        if any(dotted(leaf) in wanted for leaf, _ in _leaves(item, (*loc, key)))
-    }
-    return kept
 
 
 # ------------------------------------------------------------------------------------------- finding
@@ -226,7 +229,7 @@ def available() -> list[Available]:
 # ------------------------------------------------------------------------------------------- reading
 
 
-def load(name: str = "", file: str = "", *, known: Known = Known(), chosen: str = "") -> LoadedSite:  # noqa: B008
+def load(name: str = "", file: str = "", *, known: Known = ANY_NAME, chosen: str = "") -> LoadedSite:
     """The site of that name, or in that file.
 
     Raises:
@@ -242,7 +245,7 @@ def load(name: str = "", file: str = "", *, known: Known = Known(), chosen: str 
     return LoadedSite(site, found.path, found.who, layers, chosen)
 
 
-def check(name: str = "", file: str = "", *, known: Known = Known()) -> list[Problem]:  # noqa: B008
+def check(name: str = "", file: str = "", *, known: Known = ANY_NAME) -> list[Problem]:
     """Everything that is wrong with a site file or could be better: errors, warnings, then advice.
 
     Raises:
@@ -323,5 +326,6 @@ def _build(layers: Layers, found: Found, known: Known) -> tuple[Site | None, lis
         if site and job:
             site = replace(site, defaults={key: getattr(job, key) for key in defaults})
     if site and not findings:
-        findings += check_site(site, known)
+        # What a file states is meant: only what nobody said is warned of.
+        findings += [f for f in check_site(site, known) if f.level != "warning" or f.loc not in layers.givers]
     return site, findings

@@ -9,7 +9,7 @@ import types
 import typing
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, cast
 
 from hpcjobs import shell
 from hpcjobs.errors import HpcjobError, PlanError
@@ -56,6 +56,9 @@ class Known:
     templates: Collection[str] = ()
 
 
+ANY_NAME = Known()
+
+
 @dataclass(frozen=True)
 class Finding:
     """A problem that has no place in a file yet."""
@@ -75,7 +78,7 @@ def as_error(problems: Iterable[Problem], error: type[HpcjobError], *, then: str
     found = sorted(problems, key=lambda problem: (problem.file, problem.line))
     if len(found) == 1:
         return error(str(found[0]), hint=found[0].hint)
-    rows = [f"  {problem}" + (f" ({problem.hint})" if problem.hint else "") for problem in found]
+    rows = [f"  {problem}" + (f"; {problem.hint}" if problem.hint else "") for problem in found]
     return error("\n".join([f"{len(found)} problems:", *rows]), hint=f"correct them, then: {then}")
 
 
@@ -83,8 +86,8 @@ def as_error(problems: Iterable[Problem], error: type[HpcjobError], *, then: str
 
 
 @cache
-def adapter(cls: type[T]) -> TypeAdapter[T]:
-    """pydantic's validator of a dataclass of the model; made once, since that takes time."""
+def adapter(cls: Any) -> TypeAdapter[Any]:
+    """The validator of a dataclass of the model; made once, since that takes time."""
     from pydantic import TypeAdapter
 
     return TypeAdapter(cls)
@@ -95,7 +98,7 @@ def build(cls: type[T], data: dict[str, Any], findings: list[Finding], at: Loc =
     from pydantic import ValidationError
 
     try:
-        return adapter(cls).validate_python(data)
+        return cast("T", adapter(cast("Any", cls)).validate_python(data))
     except ValidationError as problem:
         for error in problem.errors(include_url=False):
             message, hint = _words(cls, error)
@@ -119,17 +122,19 @@ def _words(cls: type, error: Any) -> tuple[str, str]:
         return f"{shown} is not a list", f"write [{value}]" if isinstance(value, str) else "write [a, b]"
     if kind in {"dataclass_type", "dict_type"}:
         known = ", ".join(fields_at(cls, error["loc"])[:4])
-        return f"{shown} is not a mapping", "write `key: value` lines below it" + (f": {known}, …" if known else "")
+        return f"{shown} is not a mapping", "write `key: value` lines below it" + (f" ({known})" if known else "")
+    if isinstance(value, (dict, list)):
+        return f"{shown} is not a single value", "write one value"
     message, hint = _EXPECTED.get(kind.split("_")[0], (f"{{}}: {error['msg']}", ""))
     return message.format(shown), hint
 
 
 # What a scalar should have been, by the first word of pydantic's error type.
 _EXPECTED = {
-    "int": ("{} is not a whole number", ""),
-    "float": ("{} is not a number", ""),
+    "int": ("{} is not a whole number", "write digits only: 4"),
+    "float": ("{} is not a number", "write, say, 30 or 0.5"),
     "bool": ("{} is neither true nor false", "write true or false"),
-    "string": ("{} is not text", "write it in quotes if it is meant as text"),
+    "string": ("{} is not text", "write a value; in quotes, if it is the word null"),
 }
 
 
@@ -151,7 +156,7 @@ def fields_at(cls: Any, loc: Iterable[str | int]) -> list[str]:
 
 def _inside(annotation: Any, part: str | int) -> Any:
     if dataclasses.is_dataclass(annotation):
-        found = _hints(annotation).get(str(part))
+        found = typing.get_type_hints(annotation).get(str(part))
     else:
         found = next((a for a in reversed(typing.get_args(annotation)) if a is not ...), None)
     if typing.get_origin(found) in {Union, types.UnionType}:
@@ -159,15 +164,10 @@ def _inside(annotation: Any, part: str | int) -> Any:
     return found
 
 
-@cache
-def _hints(cls: Any) -> dict[str, Any]:
-    return typing.get_type_hints(cls)
-
-
 # ------------------------------------------------------------------------------ across several fields
 
 
-def check_site(site: Site, known: Known = Known()) -> list[Finding]:  # noqa: B008 - it is frozen
+def check_site(site: Site, known: Known = ANY_NAME) -> list[Finding]:
     """What is wrong with a site beyond its single fields; first errors, then warnings and advice."""
     rules: tuple[Callable[[], Iterable[Finding]], ...] = (
         lambda: _numbers(site, ()),
@@ -227,7 +227,7 @@ def _environment(site: Site) -> Iterator[Finding]:
     for name in site.env:
         try:
             shell.variable_name(name)
-        except PlanError as error:
+        except PlanError as error:  # noqa: PERF203 - every bad name is told
             yield Finding(("env", name), error.message, error.hint)
 
 
@@ -239,7 +239,7 @@ def _detection(site: Site) -> Iterator[Finding]:
     for loc, pattern in patterns.items():
         try:
             re.compile(pattern)
-        except re.error as error:
+        except re.error as error:  # noqa: PERF203 - every bad pattern is told
             yield Finding(loc, f"{pattern!r} is not a regular expression: {error}", r"write, say, login\d+\.example")
 
 

@@ -45,11 +45,16 @@ class Document:
     data: dict[str, Any]
     lines: Mapping[Loc, int]
 
-    def where(self, loc: Loc = ()) -> str:
-        """`FILE:LINE` of the place, or of the nearest one around it."""
+    def line(self, loc: Loc) -> int:
+        """The line of the place, or of the nearest one around it; 0 for the whole file."""
         while loc and loc not in self.lines:
             loc = loc[:-1]
-        return f"{self.path}:{self.lines[loc]}" if loc else str(self.path)
+        return self.lines.get(loc, 0)
+
+    def where(self, loc: Loc = ()) -> str:
+        """`FILE:LINE` of the place, or of the nearest one around it."""
+        line = self.line(loc)
+        return f"{self.path}:{line}" if line else str(self.path)
 
 
 def dotted(loc: Loc) -> str:
@@ -164,6 +169,7 @@ class _Builder:
             raise self.fail(event, f"nested more than {MAX_DEPTH} deep", "is this the right file?")
         before = self.nodes
         self.count(event, 1)
+        value: Any
         if isinstance(event, yaml.ScalarEvent):
             value = self.scalar(event)
         elif isinstance(event, yaml.SequenceStartEvent):

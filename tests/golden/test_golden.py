@@ -70,13 +70,13 @@ LOCAL = Site(
 SIF = ImageFacts("/images/app.sif", "sif", "x86_64")
 SQUASHFS = ImageFacts("/images/app.sqfs", "squashfs", missing=("/home/ada/run",))
 APP = ("./solve", "in.nml")
-HOSTILE = "it's \"$HOME\" `id` $(id) \\ ; & | * ? ~ # %j !x ümläut 你好\ttab\nline"
+HOSTILE = 'it\'s "$HOME" `id` $(id) \\ ; & | * ? ~ # %j !x ümläut 你好\ttab\nline'
 
 CASES: dict[tuple[str, str], tuple[Site, JobSpec, ImageFacts]] = {
     ("cluster", "minimal"): (CLUSTER, JobSpec(command=APP), ImageFacts("")),
     ("cluster", "nodes"): (CLUSTER, JobSpec(command=APP, nodes=4), SIF),
     ("cluster", "hybrid"): (CLUSTER, JobSpec(command=APP, nodes=2, cpus_per_task=2, time=Duration(1800)), SIF),
-    ("cluster", "charliecloud"): (CLUSTER, JobSpec(command=APP, nodes=4, ntasks=8), SQUASHFS),
+    ("cluster", "charliecloud"): (CLUSTER, JobSpec(command=APP, nodes=4, ntasks=8, runtime="charliecloud"), SQUASHFS),
     ("cluster", "array"): (
         CLUSTER,
         JobSpec(command=("python3", "fit.py"), array="0-99%10", output="fit-%A_%a.log", requeue=True),
@@ -92,7 +92,11 @@ CASES: dict[tuple[str, str], tuple[Site, JobSpec, ImageFacts]] = {
         JobSpec(command=APP, nodes=2, cpus_per_task=2, launcher="mpirun"),
         ImageFacts(""),
     ),
-    ("cluster", "mpiexec"): (CLUSTER, JobSpec(command=APP, ntasks=6, launcher="mpiexec"), SQUASHFS),
+    ("cluster", "mpiexec"): (
+        CLUSTER,
+        JobSpec(command=APP, ntasks=6, launcher="mpiexec", runtime="charliecloud"),
+        SQUASHFS,
+    ),
     ("cluster", "everything"): (
         CLUSTER,
         JobSpec(
@@ -130,9 +134,7 @@ CASES: dict[tuple[str, str], tuple[Site, JobSpec, ImageFacts]] = {
     ("centre", "container"): (CENTRE, JobSpec(command=APP, nodes=2, ntasks=16, account="ab12"), SIF),
     ("centre", "gpus"): (
         CENTRE,
-        JobSpec(
-            command=APP, nodes=1, ntasks_per_node=2, gpus_per_node=8, account="ab12", env={"NCCL_DEBUG": "INFO"}
-        ),
+        JobSpec(command=APP, nodes=1, ntasks_per_node=2, gpus_per_node=8, account="ab12", env={"NCCL_DEBUG": "INFO"}),
         SIF,
     ),
     ("local", "minimal"): (LOCAL, JobSpec(command=APP), ImageFacts("")),

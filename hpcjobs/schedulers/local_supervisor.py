@@ -1,0 +1,334 @@
+"""The supervisor of the embedded scheduler: `python -m hpcjobs.schedulers.local_supervisor FOLDER LIMITS`.
+
+It starts tasks, ends those whose time is over or whose end was asked for, and notes how they ended. Its own end
+harms nobody: tasks go on without it, and the next one takes them over. A task waits at a pipe until it is
+noted, with its process id, and leaves a mark when it is let through; so after kill -9 at any point it is known
+whether a task began, and none begins twice.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import select
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from hpcjobs import paths
+from hpcjobs.process import spawn
+from hpcjobs.record import JobState, read_exit_file
+from hpcjobs.schedulers.local import capacity, overall
+from hpcjobs.schedulers.local_queue import End, Job, Queue, Run, Start, decide, indices
+from hpcjobs.units import DAY, format_indices
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator
+
+log = logging.getLogger("hpcjobs.local")
+
+# Seconds between asking a task to end and killing it (Slurm's KillWait is 30; people at a desk wait less).
+_GRACE = 5.0
+# Seconds with an empty queue after which the supervisor ends.
+_IDLE = 10.0
+# Seconds after which it looks again although nothing happened.
+_TICK = 20.0
+_KEEP_DAYS = 30
+
+# $1: the pipe to wait at, $2: the mark, $3: the script. The mark's folder is the job's.
+_GATE = 'read -r _ <&"$1" || exit 1; : >"$2" || exit 1; eval "exec $1<&-"; exec bash "$3"'
+
+
+class Supervisor:
+    """One run of the supervisor over a queue."""
+
+    def __init__(self, root: Path, extra: dict[str, Any], lock: IO[str]) -> None:
+        self.queue = Queue(root)
+        self.lock = lock
+        self.machine = capacity(extra)
+        self.boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        self.children: dict[int, subprocess.Popen[bytes]] = {}
+        self.watched: dict[int, int] = {}  # process id: pidfd
+        self.pipe = os.open(self.queue.wake, os.O_RDWR | os.O_NONBLOCK)
+
+    def run(self) -> None:
+        """Look after the queue until it has been empty for a while."""
+        self.queue.prune(time.time() - _KEEP_DAYS * DAY)
+        idle_since = time.monotonic()
+        while True:
+            with self.queue.lock():
+                jobs = self.queue.load_active()
+                for job in jobs:
+                    self.care_for(job)
+                jobs = [job for job in jobs if not job.over]
+                for start in decide(jobs, self.machine, self.state_of):
+                    self.start(start)
+                for job in jobs:
+                    self.save(job)
+                if jobs:
+                    idle_since = time.monotonic()
+                elif time.monotonic() - idle_since > _IDLE:
+                    # Still under the queue's lock: whoever submits next finds the supervisor's lock free.
+                    fcntl.flock(self.lock, fcntl.LOCK_UN)
+                    return
+            self.sleep(jobs)
+
+    def state_of(self, native_id: str) -> JobState | None:
+        """The state of a job that another one waits for."""
+        job = self.queue.load(int(native_id)) if native_id.isdecimal() else None
+        return overall(job) if job else None
+
+    def save(self, job: Job) -> None:
+        """Write a job if it changed."""
+        file = self.queue.active / f"{job.id}.json"
+        if not file.exists() or file.read_text("utf-8") != job.to_json():
+            self.queue.save(job)
+
+    def sleep(self, jobs: list[Job]) -> None:
+        """Until a client calls, a task ends, or a time is over."""
+        now = time.time()
+        times = [_TICK, *(self.deadline(job, run) - now for job in jobs for run in job.running.values())]
+        if not jobs:
+            times = [_IDLE + 0.1]
+        unwatched = any(run.pid not in self.watched for job in jobs for run in job.running.values())
+        timeout = min(*times, 0.5 if unwatched else _TICK)
+        ready, _, _ = select.select([self.pipe, *self.watched.values()], [], [], max(0.02, timeout))
+        if self.pipe in ready:
+            os.read(self.pipe, 65536)
+
+    @staticmethod
+    def deadline(job: Job, run: Run) -> float:
+        """When something is to be done about a running task."""
+        if run.stop:
+            return run.kill_at
+        return run.started + job.time_limit if job.time_limit else float("inf")
+
+    # ------------------------------------------------------------------------------ what runs already
+
+    def care_for(self, job: Job) -> None:
+        """Note ends, ask tasks to end, kill those that do not."""
+        for index in indices(job.cancel):
+            if index in indices(job.waiting):
+                job.finish(index, End(JobState.CANCELLED.value, ended=time.time()))
+        wanted = set(indices(job.cancel))
+        for index, run in list(job.running.items()):
+            if not self.alive(run):
+                self.note_end(job, index, run)
+            elif run.stop and time.time() >= run.kill_at:
+                end_all(run, job.marker(index), signal.SIGKILL)
+                run.kill_at = time.time() + 1
+            elif not run.stop and (index in wanted or time.time() >= self.deadline(job, run)):
+                run.stop = (JobState.CANCELLED if index in wanted else JobState.TIMEOUT).value
+                run.kill_at = time.time() + _GRACE
+                self.queue.save(job)
+                end_all(run, job.marker(index), signal.SIGTERM)
+        if job.over:
+            self.queue.save(job)
+
+    def alive(self, run: Run) -> bool:
+        """Whether the task's first process is there; a process of another boot, or of another start, is not it."""
+        if run.boot != self.boot:
+            return False
+        child = self.children.get(run.pid)
+        if child is not None:
+            return child.poll() is None
+        here = start_ticks(run.pid) == run.start_ticks
+        if here:
+            self.watch(run.pid)
+        return here
+
+    def watch(self, pid: int) -> None:
+        """Be woken when the process ends."""
+        if pid not in self.watched:
+            try:
+                self.watched[pid] = os.pidfd_open(pid)
+            except OSError:
+                log.debug("process %d cannot be watched: it is looked at twice a second", pid)
+
+    def note_end(self, job: Job, index: int, run: Run) -> None:
+        """Find out how a task ended: from its process, else from its exit file, else it was killed."""
+        if run.pid in self.watched:
+            os.close(self.watched.pop(run.pid))
+        child = self.children.pop(run.pid, None)
+        end_all(run, job.marker(index), signal.SIGKILL)  # what it left in the background
+        began = self.mark(job, index).exists()
+        self.mark(job, index).unlink(missing_ok=True)
+        if not began and not run.stop:
+            # It never passed the gate: the supervisor was killed before it could let it through.
+            job.running.pop(index)
+            job.waiting = format_indices((*indices(job.waiting), index))
+            return
+        written = read_exit_file(paths.JobFolder(Path(job.folder)).exit_file(index if job.array else None))
+        if run.boot != self.boot and not written:
+            self.lost(job, index, run)
+            return
+        code = child.returncode if child else written.exit_code if written else None
+        number = written.signal if written else 0
+        if code is not None and code < 0:
+            code, number = 128 - code, -code
+        state = run.stop or (JobState.DONE if code == 0 else JobState.FAILED).value
+        ended = written.ended if written else time.time()
+        job.finish(index, End(state, code, number, run.started, max(ended, run.started)))
+
+    def lost(self, job: Job, index: int, run: Run) -> None:
+        """The machine went down under the task: start it again if that was asked for."""
+        if job.requeue:
+            job.running.pop(index)
+            job.waiting = format_indices((*indices(job.waiting), index))
+            job.restarts += 1
+        else:
+            job.finish(index, End(JobState.NODE_FAIL.value, started=run.started, ended=time.time()))
+
+    # ----------------------------------------------------------------------------------------- starting
+
+    def mark(self, job: Job, index: int) -> Path:
+        """The file that says that a task passed the gate."""
+        return Path(job.folder) / f".began.{index}.{job.restarts}"
+
+    def start(self, start: Start) -> None:
+        """Start a task: its process first, held at the gate; then the note; then the gate."""
+        job, index = start.job, start.index
+        inside, gate = os.pipe()
+        try:
+            child = self._spawn(start, inside)
+        except OSError as error:
+            log.warning("job %d: %s", job.id, error)
+            self._complain(job, index, error)
+            job.finish(index, End(JobState.FAILED.value, 1, started=time.time(), ended=time.time()))
+            os.close(gate)
+            return
+        finally:
+            os.close(inside)
+        self.children[child.pid] = child
+        self.watch(child.pid)
+        ticks = start_ticks(child.pid)
+        job.waiting = format_indices(set(indices(job.waiting)) - {index})
+        job.running[index] = Run(child.pid, ticks, self.boot, time.time(), list(start.gpus))
+        self.queue.save(job)
+        os.write(gate, b"go\n")
+        os.close(gate)
+
+    def _spawn(self, start: Start, gate: int) -> subprocess.Popen[bytes]:
+        job, index = start.job, start.index
+        stored: dict[str, str] = json.loads(self.queue.environment(job.id).read_text("utf-8"))
+        environment = {
+            **stored,
+            "HPCJOB_NATIVE_ID": str(job.id),
+            "HPCJOB_RESTARTS": str(job.restarts),
+            "HPCJOB_TASK": job.marker(index),
+            **({"HPCJOB_ARRAY_INDEX": str(index)} if job.array else {}),
+            **({"CUDA_VISIBLE_DEVICES": ",".join(map(str, start.gpus))} if job.user_wants.gpus else {}),
+        }
+        with files(job, index) as (out, err):
+            return spawn(
+                ["bash", "-c", _GATE, "hpcjob", str(gate), str(self.mark(job, index)), job.script],
+                env=environment,
+                cwd=job.workdir,
+                stdout=out,
+                stderr=err,
+                keep_fds=(gate,),
+            )
+
+    @staticmethod
+    def _complain(job: Job, index: int, error: OSError) -> None:
+        """Say in the job's error file why it could not start, if that can be written."""
+        try:
+            with files(job, index) as (_, err):
+                os.write(err, f"hpcjob: the job cannot start: {error.strerror}: {error.filename}\n".encode())
+        except OSError as second:
+            log.warning("job %d: %s", job.id, second)
+
+
+class files:  # noqa: N801 - used as a function
+    """The descriptors of a task's output and error files."""
+
+    def __init__(self, job: Job, index: int) -> None:
+        names = {"native_id": str(job.id), "index": index if job.array else None, "name": job.name}
+        self.names = [paths.expand_pattern(pattern, **names) for pattern in (job.output, job.error)]  # type: ignore[arg-type]
+        self.folder = job.folder
+        # A requeued job adds to what it wrote before.
+        self.flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | (0 if job.restarts else os.O_TRUNC)
+        self.open: list[int] = []
+
+    def __enter__(self) -> tuple[int, int]:
+        for name in dict.fromkeys(os.path.join(self.folder, name) for name in self.names):  # noqa: PTH118
+            self.open.append(os.open(name, self.flags, 0o600 if name.startswith(self.folder) else 0o666))
+        return self.open[0], self.open[-1]
+
+    def __exit__(self, *_: object) -> None:
+        for descriptor in self.open:
+            os.close(descriptor)
+
+
+# -------------------------------------------------------------------------------------------- processes
+
+
+def start_ticks(pid: int) -> int:
+    """When a process started, in clock ticks since boot (proc(5), /proc/PID/stat, field 22); 0 if it is gone."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text("ascii", "replace")
+    except OSError:
+        return 0
+    fields = text.rpartition(")")[2].split()
+    return 0 if fields[0] in {"Z", "X"} else int(fields[19])
+
+
+def end_all(run: Run, marker: str, number: signal.Signals) -> None:
+    """Send a signal to a task's process group, and to what has left the group but carries the task's mark."""
+    members = set(carriers(marker))
+    if start_ticks(run.pid) == run.start_ticks:
+        try:
+            os.killpg(run.pid, number)
+        except ProcessLookupError:
+            log.debug("group %d is gone", run.pid)
+    for pid in members:
+        try:
+            if os.getpgid(pid) != run.pid or number is signal.SIGKILL:
+                os.kill(pid, number)
+        except ProcessLookupError:  # noqa: PERF203 - one that is gone must not spare the others
+            log.debug("process %d is gone", pid)
+
+
+def carriers(marker: str) -> Iterator[int]:
+    """Processes whose environment has the task's mark."""
+    wanted = f"HPCJOB_TASK={marker}".encode()
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if wanted in (folder / "environ").read_bytes().split(b"\0"):
+                yield int(folder.name)
+        except OSError:  # noqa: PERF203 - processes come and go, and others' may not be read
+            continue
+
+
+def only_one(lock: IO[str]) -> bool:
+    """Take the supervisor's lock; False if somebody else is the supervisor.
+
+    Clients that look whether it is taken hold it for a moment, so one refusal means nothing.
+    """
+    for _ in range(20):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.05)
+        else:
+            return True
+    return False
+
+
+def main(root: str, extra: str) -> None:
+    """Be the supervisor, unless there is one."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    with Path(root, "supervisor.lock").open("a") as lock:
+        if only_one(lock):
+            Supervisor(Path(root), json.loads(extra), lock).run()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,218 @@
+"""Which site this machine is, and which of its programs are here.
+
+Starts nothing, and asks no network but for the full host name: only where a site file wants it and the short one
+does not do.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from shutil import which as find_program
+from typing import TYPE_CHECKING
+
+from hpcjobs.errors import HpcjobError, SiteError
+from hpcjobs.model import DetectConfig, LauncherConfig, Site
+from hpcjobs.paths import config_home
+from hpcjobs.site import yamlfile
+from hpcjobs.site.loading import Found, LoadedSite, files, load
+from hpcjobs.site.problems import ANY_NAME, Finding, Known, as_error, build
+from hpcjobs.units import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+# The program that tells that a launcher or runtime is here. Both Open MPI and MPICH install `mpirun` and
+# `mpiexec`, with different options; these two names are each one's own.
+_EVIDENCE = {"mpirun": "ompi_info", "mpiexec": "mpiexec.hydra", "charliecloud": "ch-run"}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What is looked at to recognise a machine; a test hands in another."""
+
+    env: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    which: Callable[[str], str | None] = find_program
+    exists: Callable[[str], bool] = os.path.exists
+    hostname: str = field(default_factory=lambda: os.uname().nodename)
+
+    @cached_property
+    def full_hostname(self) -> str:
+        """The name with its domain, if it can be learnt."""
+        from socket import getfqdn
+
+        return self.hostname if "." in self.hostname else getfqdn(self.hostname)
+
+
+HERE = Machine()  # reads the environment each time it is asked
+
+
+@dataclass(frozen=True)
+class Match:
+    """Whether a site file describes this machine, and why (not)."""
+
+    name: str
+    who: str
+    path: Path
+    matched: bool
+    why: str
+    # How many keys tell this very machine (hostname, env, file), and whether a program of it was asked for.
+    specific: tuple[int, int] = (0, 0)
+
+
+# ------------------------------------------------------------------------------------------ choosing
+
+
+def choose(
+    name: str = "",
+    file: str = "",
+    *,
+    known: Known = ANY_NAME,
+    machine: Machine = HERE,
+) -> LoadedSite:
+    """The site to use: the one named, else `$HPCJOBS_SITE`, else the user's `config.yaml`, else the one detected.
+
+    Where the site leaves it to the machine, the launcher and the order of the runtimes are settled (`settle`).
+
+    Raises:
+        SiteError: its file is wrong, or two sites fit this machine equally well.
+        NotFoundError: there is no such site.
+    """
+    chosen = "--site-file" if file else "--site" if name else ""
+    if not chosen and (name := machine.env.get("HPCJOBS_SITE", "")):
+        chosen = "$HPCJOBS_SITE"
+    if not chosen and (name := configured()):
+        chosen = str(config_home() / "config.yaml")
+    if not chosen:
+        match = detect(machine)
+        name, chosen = match.name, f"detected: {match.why}"
+    loaded = load(name, file, known=known, chosen=chosen)
+    return replace(loaded, site=settle(loaded.site, machine.which))
+
+
+def configured() -> str:
+    """The site that the user's `config.yaml` names; empty if there is none.
+
+    Raises:
+        SiteError: the file is wrong.
+    """
+    path = config_home() / "config.yaml"
+    if not path.is_file():
+        return ""
+    document = yamlfile.read(path, SiteError)
+    for key, value in document.data.items():
+        if key != "site" or not isinstance(value, str):
+            raise SiteError(f"{document.where((key,))}: {key}: not understood", hint="write one line: site: NAME")
+    return str(document.data.get("site", ""))
+
+
+def detect(machine: Machine) -> Match:
+    """The site that fits this machine best: most keys that tell this very machine, then nearest in the search order.
+
+    Raises:
+        SiteError: none fits, or two of the same folder fit equally well.
+    """
+    matches = [match for match in explain_detection(machine) if match.matched]
+    if not matches:
+        names = sorted({found.name for found in files()})
+        raise SiteError("no site file describes this machine", hint=f"type --site NAME: {nearest('', names)}")
+    best = max(matches, key=lambda match: match.specific)  # the first of equals, which is the nearest
+    for other in matches:
+        equal = other.specific == best.specific and other.path.parent == best.path.parent
+        if equal and other is not best:
+            raise SiteError(
+                f"both {best.path} ({best.why}) and {other.path} ({other.why}) describe this machine",
+                hint=f"type --site {best.name}, or make `detect` of one of them more specific",
+            )
+    return best
+
+
+def explain_detection(machine: Machine = HERE) -> list[Match]:
+    """For each site, nearest first, whether it describes this machine and why (not). Plug-ins must be named."""
+    explained: dict[str, Match] = {}
+    for found in files():
+        if found.name not in explained:
+            explained[found.name] = _explain(found, machine)
+    return list(explained.values())
+
+
+def _explain(found: Found, machine: Machine) -> Match:
+    try:
+        config = _detect_section(found)
+    except HpcjobError as error:
+        return Match(found.name, found.who, found.path, matched=False, why=error.message)
+    if config is None:
+        return Match(found.name, found.who, found.path, matched=False, why="has no `detect`")
+    tests = list(_tests(config, machine))
+    failed = [why for passed, why in tests if not passed]
+    specific = (len(tests) - bool(config.command), int(bool(config.command)))
+    why = ", ".join(failed or [why for _, why in tests]) or "fits everywhere"
+    return Match(found.name, found.who, found.path, not failed, why, specific)
+
+
+def _detect_section(found: Found) -> DetectConfig | None:
+    document = yamlfile.read(found.path, SiteError)
+    section = document.data.get("detect")
+    if section is None:
+        return None
+    findings: list[Finding] = []
+    config = build(DetectConfig, section, findings, ("detect",))
+    if config is None:
+        problems = [each.at((found.path, document.line(each.loc))) for each in findings]
+        raise as_error(problems, SiteError, then=f"hpcjob site validate {found.path}")
+    return config
+
+
+def _tests(config: DetectConfig, machine: Machine) -> Iterator[tuple[bool, str]]:
+    """Each key given: whether it fits, and words for that."""
+    if config.hostname:
+        passed = _fits(config.hostname, machine.hostname) or _fits(config.hostname, machine.full_hostname)
+        name = machine.hostname if passed else machine.full_hostname
+        yield passed, f"the host name {name} {_is(passed)} {config.hostname}"
+    for name, pattern in config.env.items():
+        passed = name in machine.env and _fits(pattern, machine.env[name])
+        value = f"${name} ({machine.env[name]})" if name in machine.env else f"${name} (not set)"
+        yield passed, f"{value} {_is(passed)} {pattern}"
+    if config.file:
+        passed = machine.exists(config.file)
+        yield passed, f"{config.file} {'exists' if passed else 'does not exist'}"
+    if config.command:
+        passed = bool(machine.which(config.command))
+        yield passed, f"{config.command} {'is' if passed else 'is not'} on PATH"
+
+
+def _fits(pattern: str, text: str) -> bool:
+    try:
+        return bool(re.fullmatch(pattern, text))
+    except re.error:
+        return False
+
+
+def _is(passed: bool) -> str:  # noqa: FBT001 - one word for one fact
+    return "fits" if passed else "does not fit"
+
+
+# ------------------------------------------------------------------------------------------ settling
+
+
+def settle(site: Site, which: Callable[[str], str | None]) -> Site:
+    """The site with what it leaves to the machine decided by what is on PATH here.
+
+    `launcher: {kind: auto}` becomes the first of `launchers` whose program is here, else none. Runtimes whose
+    program is not here go last, unless the file says where they come from (`command` or `modules`).
+    """
+    launcher = site.launcher
+    if launcher.kind == "auto":
+        launcher = next((one for one in site.launchers if _here(one.kind, one.command, which)), LauncherConfig())
+    runtimes = sorted(
+        site.runtimes,
+        key=lambda one: not (one.command or one.modules or _here(one.kind, "", which)),
+    )
+    return replace(site, launcher=launcher, runtimes=tuple(runtimes))
+
+
+def _here(kind: str, command: str, which: Callable[[str], str | None]) -> bool:
+    return kind == "none" or bool(which(command or _EVIDENCE.get(kind, kind)))

@@ -1,0 +1,57 @@
+"""Job files: `hpcjob submit job.yaml`. The keys are the options, spelled with `_`.
+
+As for the options, relative paths in it are relative to the folder where the command is typed, not to the file.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+from hpcjobs.errors import UsageError
+from hpcjobs.model import JobSpec
+from hpcjobs.site import yamlfile
+from hpcjobs.site.problems import Finding, as_error, build
+
+# What a shell leaves alone: quoted text, and characters after a backslash.
+_QUOTED = re.compile(r"""'[^']*'|"(?:[^"\\$`]|\\.)*"|\\.""", re.DOTALL)
+_SHELL = re.compile(r"[|&;<>()$`*?\n]|(?:^|\s)[~#]")
+
+
+def load_job(path: str | Path) -> dict[str, Any]:
+    """The fields of a `JobSpec` that the file gives, validated; and `site`, the name of a site, if it gives one.
+
+    Raises:
+        UsageError: the file is wrong; tells all problems with their lines.
+        NotFoundError: there is no such file.
+    """
+    document = yamlfile.read(Path(path), UsageError)
+    given = {key: value for key, value in document.data.items() if value is not None}
+    findings: list[Finding] = []
+    site = given.pop("site", "")
+    if not isinstance(site, str):
+        findings.append(Finding(("site",), "not the name of a site", "see them with: hpcjob site list"))
+    if isinstance(given.get("command"), str):
+        given["command"] = _split(given["command"], findings)
+    spec = build(JobSpec, given, findings)
+    if findings or spec is None:
+        problems = [each.at((document.path, document.line(each.loc))) for each in findings]
+        raise as_error(problems, UsageError, then=f"hpcjob submit {path}")
+    fields = {key: getattr(spec, key) for key in given}
+    return {**fields, "site": str(site)} if site else fields
+
+
+def _split(text: str, findings: list[Finding]) -> list[str]:
+    loc = ("command",)
+    if found := _SHELL.search(_QUOTED.sub("", text.strip())):
+        sign = found.group().strip() or "a second line"
+        hint = "write it as a list; for a shell's work: [bash, -c, 'a | b']"
+        findings.append(Finding(loc, f"{sign} has no meaning here, since no shell reads the command", hint))
+        return []
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        findings.append(Finding(loc, f"{error}".lower(), "close the quotes, or write the command as a list"))
+        return []

@@ -1,0 +1,189 @@
+"""JSON schemas for editors and the reference pages, both made from the model and its docstrings.
+
+`python -m hpcjobs.site.schema docs/reference` writes them again; a test says when that is due.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import json
+import sys
+import types
+import typing
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, Union
+
+from hpcjobs import model
+from hpcjobs.model import JobSpec, Site
+from hpcjobs.site.problems import adapter
+from hpcjobs.units import Duration, Memory
+
+_DRAFT = "https://json-schema.org/draft/2020-12/schema"
+_EXTENDS = "Site to inherit from: its name, or the path of a file relative to this one."
+_COMMAND = "The program and its arguments, as a list or as one line without shell syntax; each rank runs it."
+_SITE = "Site to run on, by its name; by default the one that this machine is."
+
+
+def site_schema() -> dict[str, Any]:
+    """The JSON schema (2020-12) of a site file."""
+    schema = _described(Site)
+    job = _described(JobSpec)
+    schema["$defs"]["JobSpec"] = {"type": "object", "properties": job["properties"], "additionalProperties": False}
+    properties = schema["properties"]
+    properties["defaults"] = {"$ref": "#/$defs/JobSpec", "description": properties["defaults"]["description"]}
+    schema["properties"] = {"extends": {"type": "string", "description": _EXTENDS}, **properties}
+    del schema["required"]  # the name is the file's
+    for each in (schema, *schema["$defs"].values()):
+        each["properties"] = {key: _or_nothing(value) for key, value in each["properties"].items()}
+    return {"$schema": _DRAFT, "title": "Site file of hpcjob", **schema}
+
+
+def job_schema() -> dict[str, Any]:
+    """The JSON schema (2020-12) of a job file."""
+    schema = _described(JobSpec)
+    command = {"anyOf": [{"type": "string"}, schema["properties"]["command"]], "description": _COMMAND}
+    site = {"type": "string", "description": _SITE}
+    properties = {**schema["properties"], "command": command, "site": site}
+    schema["properties"] = {key: _or_nothing(value) for key, value in properties.items()}
+    return {"$schema": _DRAFT, "title": "Job file of hpcjob", **schema}
+
+
+def _described(cls: Any) -> dict[str, Any]:
+    schema: dict[str, Any] = adapter(cls).json_schema()
+    for name, each in {cls.__name__: schema, **schema.get("$defs", {})}.items():
+        for key, words in _docstrings()[name].items():
+            each["properties"][key].pop("title", None)
+            each["properties"][key]["description"] = words
+        each.pop("title", None)
+        each["description"] = inspect.getdoc(getattr(model, name))
+    return schema
+
+
+def _or_nothing(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema, or null: an empty value stands for one that is not given."""
+    choices = schema.get(
+        "anyOf", [{key: value for key, value in schema.items() if key not in {"description", "default"}}]
+    )
+    if {"type": "null"} not in choices:
+        choices = [*choices, {"type": "null"}]
+    return {"anyOf": choices, **{key: schema[key] for key in ("default", "description") if key in schema}}
+
+
+@cache
+def _docstrings() -> dict[str, dict[str, str]]:
+    """The text below each field of each class of the model."""
+    classes = [node for node in ast.parse(inspect.getsource(model)).body if isinstance(node, ast.ClassDef)]
+    return {each.name: _fields(each) for each in classes}
+
+
+def _fields(node: ast.ClassDef) -> dict[str, str]:
+    found = {}
+    for before, after in zip(node.body, node.body[1:], strict=False):
+        if isinstance(before, ast.AnnAssign) and isinstance(before.target, ast.Name) and isinstance(after, ast.Expr):
+            found[before.target.id] = inspect.cleandoc(ast.literal_eval(after.value))
+    return found
+
+
+# ------------------------------------------------------------------------------------ reference pages
+
+
+def site_reference() -> str:
+    """docs/reference/site.md."""
+    parts = [
+        "# Site files",
+        _GENERATED,
+        "A site file describes one machine. Everything has a default, so a file says only what is special. "
+        "[Add a site](../how-to/add-a-site.md) shows how to write one; `hpcjob site validate FILE` checks it, and "
+        "`site.schema.json` beside this page lets editors complete and check it.",
+        f"Besides the keys below there is `extends`. {_EXTENDS} Mappings are merged, anything else replaces what was "
+        "inherited, and `null` takes it away. `name`, `description` and `detect` are not inherited.",
+        _table(Site),
+    ]
+    for title, cls in _sections(Site, ""):
+        parts += [f"## {title}", inspect.getdoc(cls) or "", _table(cls)]
+    return "\n\n".join(parts) + "\n"
+
+
+def job_reference() -> str:
+    """docs/reference/job.md."""
+    parts = [
+        "# Job files",
+        _GENERATED,
+        "`hpcjob submit job.yaml` reads a request from a file; an option given beside it wins. The keys are those of "
+        "the options, with `_` for `-`. Relative paths are relative to the folder where you type the command. "
+        "`job.schema.json` beside this page lets editors complete and check the file.",
+        f"Besides the keys below there is `site`: {_SITE[0].lower()}{_SITE[1:]} `command` may also be one line of "
+        "text, which is split into words and read by no shell.",
+        _table(JobSpec),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+_GENERATED = "<!-- Written by `python -m hpcjobs.site.schema docs/reference`; edit the docstrings in model.py. -->"
+
+
+def _sections(cls: Any, path: str) -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    hints = typing.get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        inner, suffix = _inner(hints[field.name])
+        if inner and inner not in [known for _, known in found]:
+            title = f"{path}{field.name}{suffix}"
+            found += [(title, inner), *_sections(inner, f"{title}.")]
+    return found
+
+
+def _inner(annotation: Any) -> tuple[Any, str]:
+    """The dataclass inside an annotation, and how its keys are reached."""
+    if dataclasses.is_dataclass(annotation):
+        return annotation, ""
+    suffix = {dict: ".NAME", tuple: "[]"}.get(typing.get_origin(annotation) or str, "")
+    return next(((a, suffix) for a in typing.get_args(annotation) if dataclasses.is_dataclass(a)), (None, ""))
+
+
+def _table(cls: Any) -> str:
+    hints = typing.get_type_hints(cls)
+    rows = ["| key | value | default | meaning |", "|---|---|---|---|"]
+    for field in dataclasses.fields(cls):
+        words = " ".join(_docstrings()[cls.__name__][field.name].split()).replace("|", "\\|")
+        rows.append(f"| `{field.name}` | {_type(hints[field.name])} | {_default(field)} | {words} |")
+    return "\n".join(rows)
+
+
+def _type(annotation: Any) -> str:
+    simple = {str: "text", int: "number", float: "number", bool: "true or false", Duration: "time", Memory: "memory"}
+    if annotation in simple:
+        return simple[annotation]
+    origin, choices = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Literal:
+        return ", ".join(f"`{choice}`" for choice in choices)
+    if origin in {Union, types.UnionType}:
+        return _type(choices[0])
+    if origin is tuple:
+        return f"list of {_type(choices[0])}"
+    return "mapping" if origin is dict or dataclasses.is_dataclass(annotation) else "anything"
+
+
+def _default(field: dataclasses.Field[Any]) -> str:
+    value = field.default
+    if value is dataclasses.MISSING or value is None or value in ("", ()):
+        return ""
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def generated() -> dict[str, str]:
+    """The files of docs/reference that are made from the model, by name."""
+    return {
+        "site.schema.json": json.dumps(site_schema(), indent=2, ensure_ascii=False) + "\n",
+        "job.schema.json": json.dumps(job_schema(), indent=2, ensure_ascii=False) + "\n",
+        "site.md": site_reference(),
+        "job.md": job_reference(),
+    }
+
+
+if __name__ == "__main__":
+    for file, text in generated().items():
+        (Path(sys.argv[1]) / file).write_text(text, "utf-8")
