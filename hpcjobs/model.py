@@ -183,7 +183,7 @@ class LauncherConfig:
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     kind: str = "none"
-    """srun, mpirun (Open MPI), mpiexec (hydra) or none."""
+    """srun, mpirun (Open MPI), mpiexec (hydra), none; or auto: the first of `launchers` that is installed."""
     command: str = ""
     """Its path, if it is not on PATH by its own name."""
     options: tuple[str, ...] = ()
@@ -229,9 +229,9 @@ class DetectConfig:
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     hostname: str = ""
-    """Regular expression for the full host name."""
+    """Regular expression that the whole host name fits, with or without its domain."""
     env: dict[str, str] = field(default_factory=dict)
-    """Environment variables and a regular expression for the value of each."""
+    """Environment variables, and for each a regular expression that its whole value fits."""
     file: str = ""
     """A file that exists there."""
     command: str = ""

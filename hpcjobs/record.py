@@ -50,6 +50,8 @@ _RANK = {
     JobState.CREATED: 0, JobState.PENDING: 1, JobState.HELD: 1, JobState.RUNNING: 2, JobState.COMPLETING: 3,
 }  # fmt: skip
 _FINAL_RANK = 4
+# Seconds by which `seen` may lag behind the last poll.
+_FRESH = 60.0
 
 
 def advance(old: JobState, new: JobState, *, requeued: bool = False) -> JobState:
@@ -189,6 +191,37 @@ class JobRecord:
             tasks=status.tasks or self.tasks,
             seen=now,
         )
+
+    def learns(self, status: JobStatus, now: float) -> bool:
+        """Whether the news says more than is known, or the same for the first time in a minute.
+
+        What tells nothing need not be written: a `status` of a thousand running jobs writes nothing.
+        """
+        told = (
+            status.state,
+            status.raw or self.raw,
+            status.reason,
+            self.exit_code if status.exit_code is None else status.exit_code,
+            status.signal or self.signal,
+            status.started or self.started,
+            status.ended or self.ended,
+            status.nodes or self.node_list,
+            max(status.restarts, self.restarts),
+            status.tasks or self.tasks,
+        )
+        known = (
+            self.state,
+            self.raw,
+            self.reason,
+            self.exit_code,
+            self.signal,
+            self.started,
+            self.ended,
+            self.node_list,
+            self.restarts,
+            self.tasks,
+        )
+        return told != known or now - self.seen > _FRESH
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary that `json.dumps` takes and `from_json` reads back."""

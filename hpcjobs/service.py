@@ -383,7 +383,8 @@ class Service:
         except HpcjobError:
             self.store.release_poll(cluster)
             raise
-        return self.store.apply(news, now)
+        known = {record.id: record for record in records}
+        return self.store.apply({key: status for key, status in news.items() if known[key].learns(status, now)}, now)
 
     def wait(
         self,

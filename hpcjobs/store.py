@@ -44,8 +44,6 @@ _IN_ACTIVE = f"state IN ({','.join('?' * len(_ACTIVE))})"
 
 # Seconds to wait for other processes' transactions before giving up.
 _BUSY = 30.0
-# Seconds by which `seen` may lag, so that a `status` that learns nothing new writes nothing.
-_SEEN = 30.0
 
 
 class Store:
@@ -237,7 +235,7 @@ class Store:
             for job_id, status in news.items():
                 if current := _read(db, job_id):
                     merged[job_id] = current.updated(status, now)
-                    if _is_news(current, merged[job_id]):
+                    if merged[job_id] != current:
                         _write(db, merged[job_id])
         return merged
 
@@ -323,11 +321,6 @@ class Store:
         link = self._links() / folder.name
         if link.is_symlink():
             link.unlink()
-
-
-def _is_news(old: JobRecord, new: JobRecord) -> bool:
-    """Whether more changed than when the job was last seen, or that by more than ages are shown to."""
-    return new.seen - old.seen > _SEEN or replace(new, seen=old.seen) != old
 
 
 def _read(db: sqlite3.Connection, job_id: int) -> JobRecord | None:

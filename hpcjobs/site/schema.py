@@ -44,7 +44,7 @@ def site_schema() -> dict[str, Any]:
 def job_schema() -> dict[str, Any]:
     """The JSON schema (2020-12) of a job file."""
     schema = _described(JobSpec)
-    command = {"anyOf": [{"type": "string"}, schema["properties"]["command"]], "description": _COMMAND}
+    command = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}], "description": _COMMAND}
     site = {"type": "string", "description": _SITE}
     properties = {**schema["properties"], "command": command, "site": site}
     schema["properties"] = {key: _or_nothing(value) for key, value in properties.items()}
@@ -95,11 +95,15 @@ def site_reference() -> str:
     parts = [
         "# Site files",
         _GENERATED,
-        "A site file describes one machine. Everything has a default, so a file says only what is special. "
-        "[Add a site](../how-to/add-a-site.md) shows how to write one; `hpcjob site validate FILE` checks it, and "
-        "`site.schema.json` beside this page lets editors complete and check it.",
-        f"Besides the keys below there is `extends`. {_EXTENDS} Mappings are merged, anything else replaces what was "
-        "inherited, and `null` takes it away. `name`, `description` and `detect` are not inherited.",
+        (
+            "A site file describes one machine. Everything has a default, so a file says only what is special. "
+            "[Add a site](../how-to/add-a-site.md) shows how to write one; `hpcjob site validate FILE` checks it, and "
+            "`site.schema.json` beside this page lets editors complete and check it."
+        ),
+        (
+            f"Besides the keys below there is `extends`. {_EXTENDS} Mappings are merged, anything else replaces what was "
+            "inherited, and `null` takes it away. `name`, `description` and `detect` are not inherited."
+        ),
         _table(Site),
     ]
     for title, cls in _sections(Site, ""):
@@ -112,11 +116,15 @@ def job_reference() -> str:
     parts = [
         "# Job files",
         _GENERATED,
-        "`hpcjob submit job.yaml` reads a request from a file; an option given beside it wins. The keys are those of "
-        "the options, with `_` for `-`. Relative paths are relative to the folder where you type the command. "
-        "`job.schema.json` beside this page lets editors complete and check the file.",
-        f"Besides the keys below there is `site`: {_SITE[0].lower()}{_SITE[1:]} `command` may also be one line of "
-        "text, which is split into words and read by no shell.",
+        (
+            "`hpcjob submit job.yaml` reads a request from a file; an option given beside it wins. The keys are those of "
+            "the options, with `_` for `-`. Relative paths are relative to the folder where you type the command. "
+            "`job.schema.json` beside this page lets editors complete and check the file."
+        ),
+        (
+            f"Besides the keys below there is `site`: {_SITE[0].lower()}{_SITE[1:]} `command` may also be one line of "
+            "text, which is split into words and read by no shell."
+        ),
         _table(JobSpec),
     ]
     return "\n\n".join(parts) + "\n"

@@ -1,0 +1,44 @@
+# hpcjobs: `make help` lists what there is.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+SHELL_SCRIPTS := demo/run .ci/run tests/cluster/install tests/cluster/slurm tests/cluster/image
+
+.PHONY: help venv demo demo-down test check bench clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+
+venv: $(STAMP) ## make .venv with the project in it
+
+# Debian's python3 comes without ensurepip; as root it can be had.
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { apt-get -qq update && apt-get -qq install --yes --no-install-recommends python3-venv; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $(STAMP)
+
+demo: $(STAMP) ## a job on a real four-node Slurm of your own (root), else on this machine
+	demo/run
+
+demo-down: ## stop what the demo started
+	demo/run down
+
+test: $(STAMP) ## all tests; as root with a real Slurm, started and stopped
+	tests/run
+
+check: $(STAMP) ## lint, types, layers, shell scripts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	@if command -v shellcheck >/dev/null; then shellcheck $(SHELL_SCRIPTS) tests/run; else \
+	  echo 'shellcheck is not installed: the shell scripts are NOT CHECKED (tests/cluster/install brings it)' >&2; \
+	  test -z "$$CI"; fi
+
+bench: $(STAMP) ## the numbers that this project promises
+	$(BIN)/python benchmarks/run.py
+
+clean: ## remove what was made here
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage dist build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
