@@ -9,10 +9,22 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_BROKEN_PIPE = 141
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (by default the process's own); the exit code."""
-    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _run(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has what it wanted (`| head`); the interpreter must not complain when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _BROKEN_PIPE
+    return code
+
+
+def _run(words: list[str]) -> int:
     # The two that scripts and people ask for most need nothing to be imported (docs/adr/0003).
     if words in ([], ["-h"], ["--help"], ["help"]) and "_HPCJOB_COMPLETE" not in os.environ:
         with open(__file__.removesuffix("__main__.py") + "cli/help.txt", encoding="utf-8") as file:  # noqa: PTH123 - pathlib costs 5 ms

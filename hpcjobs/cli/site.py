@@ -138,9 +138,9 @@ def _problem_json(problem: Problem) -> dict[str, Any]:
 
 def schema(kind: SchemaKind = "site") -> int:
     """Print the JSON schema of site files or job files."""
-    from hpcjobs import site as sites
+    from hpcjobs.site.schema import job_schema, site_schema
 
-    makers = {"site": sites.site_schema, "job": sites.job_schema}
+    makers = {"site": site_schema, "job": job_schema}
     if kind not in makers:
         raise UsageError(f"there is no schema {kind!r}", hint=nearest(kind, makers))
     out.say(json_module.dumps(makers[kind](), indent=2))

@@ -63,6 +63,7 @@ def _moment(text: str) -> float:
     for form in ("%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"):
         with suppress(ValueError, OverflowError):
             return time.mktime(time.strptime(text, form))
-    if not re.search(r"[a-z]", text):
-        raise UsageError(f"{text!r} is not a time", hint="write 2h, 3d, 2026-11-21 or 2026-11-21T08:00")
-    return out.now() - Duration.parse(text)
+    with suppress(UsageError):
+        if re.search(r"[dhms]", text):
+            return out.now() - Duration.parse(text)
+    raise UsageError(f"{text!r} is not a time", hint="write 2h, 3d, 2026-11-21 or 2026-11-21T08:00")

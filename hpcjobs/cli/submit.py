@@ -164,7 +164,7 @@ def submit(
     if not json:
         out.say(record.label)
         sys.stdout.flush()
-        _tell_submitted(record, held=spec.hold)
+        _tell_submitted(record, held=spec.hold, follow=not wait)
     if wait:
         record = _wait(service, record, seconds, quiet=json)
     if json:
@@ -276,7 +276,7 @@ def _render(prepared: Prepared, *, json: bool) -> int:
     return 0
 
 
-def _tell_submitted(record: JobRecord, *, held: bool = False) -> None:
+def _tell_submitted(record: JobRecord, *, held: bool = False, follow: bool = True) -> None:
     limit = f", {Duration(record.time_limit)}" if record.time_limit else ""
     array = f", array {record.array}" if record.array else ""
     native = f"{record.scheduler} job {record.native_id}"
@@ -285,10 +285,8 @@ def _tell_submitted(record: JobRecord, *, held: bool = False) -> None:
     out.tell(f"  script  {paths.JobFolder(Path(record.folder)).script}")
     if held:
         out.tell(f"  held    hpcjob release {record.label} lets it start")
-    elif record.array:
-        out.tell(f"  follow  hpcjob watch {record.label}")
-    else:
-        out.tell(f"  follow  hpcjob logs -f {record.label}")
+    elif follow:
+        out.tell(f"  follow  hpcjob {'watch' if record.array else 'logs -f'} {record.label}")
 
 
 def _wait(service: Service, record: JobRecord, timeout: float | None, *, quiet: bool) -> JobRecord:

@@ -29,6 +29,8 @@ class Mpiexec:
         no_kind_of_mpi(self.name, mpi)
         if extra:
             raise PlanError("this container runtime works through srun only", hint="use --launcher srun")
+        if shape.ntasks == 1 and not self.config.single:
+            return Launch(())
         bind = binding(self.config, _BIND)
         if bind in ("core", "hwthread"):
             bind += f":{shape.cpus_per_task}"

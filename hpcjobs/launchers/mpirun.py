@@ -29,6 +29,8 @@ class Mpirun:
         no_kind_of_mpi(self.name, mpi)
         if extra:
             raise PlanError("this container runtime works through srun only", hint="use --launcher srun")
+        if shape.ntasks == 1 and not self.config.single:
+            return Launch(())
         bind = binding(self.config, _BIND)
         cores = f":PE={shape.cpus_per_task}" if bind in ("core", "hwthread") else ""
         place = ("--map-by", f"ppr:{shape.ntasks_per_node}:node{cores}", "--bind-to", bind)

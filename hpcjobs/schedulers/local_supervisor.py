@@ -313,7 +313,7 @@ def only_one(lock: IO[str]) -> bool:
     for _ in range(20):
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        except BlockingIOError:  # noqa: PERF203 - trying again is the point
             time.sleep(0.05)
         else:
             return True

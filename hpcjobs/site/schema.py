@@ -63,7 +63,9 @@ def _described(cls: Any) -> dict[str, Any]:
 
 
 def _or_nothing(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema, or null: an empty value stands for one that is not given."""
+    """The schema, or null: an empty value stands for one that is not given, or takes an inherited one away."""
+    if isinstance(values := schema.get("additionalProperties"), dict):
+        schema = {**schema, "additionalProperties": _or_nothing(values)}
     choices = schema.get(
         "anyOf", [{key: value for key, value in schema.items() if key not in {"description", "default"}}]
     )
@@ -101,8 +103,8 @@ def site_reference() -> str:
             "`site.schema.json` beside this page lets editors complete and check it."
         ),
         (
-            f"Besides the keys below there is `extends`. {_EXTENDS} Mappings are merged, anything else replaces what was "
-            "inherited, and `null` takes it away. `name`, `description` and `detect` are not inherited."
+            f"Besides the keys below there is `extends`. {_EXTENDS} Mappings are merged, anything else replaces what "
+            "was inherited, and `null` takes it away. `name`, `description` and `detect` are not inherited."
         ),
         _table(Site),
     ]
@@ -117,8 +119,8 @@ def job_reference() -> str:
         "# Job files",
         _GENERATED,
         (
-            "`hpcjob submit job.yaml` reads a request from a file; an option given beside it wins. The keys are those of "
-            "the options, with `_` for `-`. Relative paths are relative to the folder where you type the command. "
+            "`hpcjob submit job.yaml` reads a request from a file; an option given beside it wins. The keys are those "
+            "of the options, with `_` for `-`. Relative paths are relative to the folder where you type the command. "
             "`job.schema.json` beside this page lets editors complete and check the file."
         ),
         (

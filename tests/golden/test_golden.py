@@ -24,6 +24,7 @@ from hpcjobs.model import (
     Partition,
     RuntimeConfig,
     SchedulerConfig,
+    Script,
     Site,
 )
 from hpcjobs.units import Duration, Memory
@@ -147,7 +148,7 @@ CASES: dict[tuple[str, str], tuple[Site, JobSpec, ImageFacts]] = {
 }
 
 
-def script(site: Site, spec: JobSpec, image: ImageFacts) -> render.Script:
+def script(site: Site, spec: JobSpec, image: ImageFacts) -> Script:
     host = HostFacts(cwd="/home/ada/run", home="/home/ada", user="ada", arch="x86_64", folder="/home/ada/jobs/3f9c2a")
     made = plan.resolve(
         spec,

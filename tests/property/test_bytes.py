@@ -24,7 +24,22 @@ CHARACTERS = st.one_of(
 )
 TEXT = st.text(CHARACTERS, max_size=30)
 NAMES = st.from_regex(r"T_[A-Za-z0-9_]{1,20}", fullmatch=True)
-NASTY = ["", "-n", "--", "$(touch /nowhere)", "`id`", "a\nb", "a\r\nb", "\\", "it's", '"', "${HOME}", "é", "\udcff", "!!"]
+NASTY = [
+    "",
+    "-n",
+    "--",
+    "$(touch /nowhere)",
+    "`id`",
+    "a\nb",
+    "a\r\nb",
+    "\\",
+    "it's",
+    '"',
+    "${HOME}",
+    "é",
+    "\udcff",
+    "!!",
+]
 
 DUMP = "import os,sys; w=sys.stdout.buffer.write; [w(os.fsencode(a)+b'\\0') for a in sys.argv[1:]]; w(b'\\0')"
 DUMP_ENVIRONMENT = "[w(k+b'='+v+b'\\0') for k,v in sorted(os.environb.items()) if k.startswith(b'T_')]"

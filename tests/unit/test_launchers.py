@@ -90,3 +90,10 @@ def test_programs() -> None:
     found = {kind: launchers.program(LauncherConfig(kind=kind)) for kind in launchers.names()}
     assert found == {"none": "", "srun": "srun", "mpirun": "mpirun", "mpiexec": "mpiexec"}
     assert launchers.program(LauncherConfig(kind="srun", command="/opt/srun")) == "/opt/srun"
+
+
+@pytest.mark.parametrize("kind", ["mpirun", "mpiexec"])
+def test_one_rank_may_do_without_a_launcher(kind: str) -> None:
+    launcher = launchers.get(LauncherConfig(kind=kind, single=False))
+    assert launcher.command(ONE, mpi="").argv == ()
+    assert launcher.command(HYBRID, mpi="").argv[0] == kind

@@ -29,7 +29,9 @@ def command(kind: str, request: ContainerRequest, **config: object) -> str:
 
 
 def test_no_runtime_runs_the_program_itself() -> None:
-    invocation = runtimes.get(RuntimeConfig()).wrap(replace(REQUEST, env={"A": "1"}, binds=(Bind("/s", "/s", expand=True),)))
+    invocation = runtimes.get(RuntimeConfig()).wrap(
+        replace(REQUEST, env={"A": "1"}, binds=(Bind("/s", "/s", expand=True),))
+    )
     assert invocation == Invocation(argv=(), program=("./app", "a b"), env={"A": "1"})
 
 

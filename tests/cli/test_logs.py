@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hpcjobs.cli.logs import Tail
+from hpcjobs.service import Service
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Session
+
+
+@pytest.fixture
+def job(session: Session) -> Session:
+    session.run("hpcjob submit -o out.log -e err.log -- ./solve")
+    (session.home / "work/out.log").write_text("one\ntwo\nthree\n")
+    (session.home / "work/err.log").write_text("oops\n")
+    return session
+
+
+def test_logs(job: Session) -> None:
+    job.check(r"""
+$ hpcjob logs j1
+$ hpcjob logs last -e
+$ hpcjob logs j1 -n 2
+$ hpcjob logs j1 -n 0
+$ hpcjob logs
+$ hpcjob logs all
+$ hpcjob logs j9
+""")
+
+
+def test_bytes_are_not_changed(job: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = bytes(range(256)) + b"\r\n\xff no end of line"
+    (job.home / "work/out.log").write_bytes(content)
+    stdout = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(stdout, "ascii"))
+    job.run("hpcjob logs j1")
+    assert stdout.getvalue() == content
+
+
+def test_no_file_yet_and_no_file_any_more(session: Session) -> None:
+    session.run("hpcjob submit -o out.log -- ./solve")
+    session.check(r"""
+$ hpcjob logs j1
+""")
+    session.finish("1")
+    session.check(r"""
+$ hpcjob logs j1
+""")
+
+
+def test_an_array_needs_a_task(session: Session) -> None:
+    session.run("hpcjob submit -a 3-5 -o out.%a -- ./solve")
+    (session.home / "work/out.4").write_text("four\n")
+    session.check(r"""
+$ hpcjob logs j1
+$ hpcjob logs 'j1[4]'
+$ hpcjob logs 1_4
+$ hpcjob logs 'j1[4-5]'
+$ hpcjob logs 'j1[9]'
+""")
+
+
+def test_follow_ends_with_the_job(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    session.run("hpcjob submit -o out.log -- ./solve")
+    file = session.home / "work/out.log"
+
+    def write(text: str) -> None:
+        with file.open("a") as stream:
+            stream.write(text)
+
+    moments = iter([
+        lambda: session.slurm.start("1"), lambda: write("one\n"), lambda: write("tw"), lambda: write("o\n"),
+        lambda: None, lambda: (write("end\n"), session.finish("1")), lambda: None, lambda: None,
+    ])  # fmt: skip
+    monkeypatch.setattr("hpcjobs.cli.out.sleep", lambda _: next(moments)())
+    session.check(r"""
+$ hpcjob logs -f j1
+""")
+
+
+def test_a_file_that_starts_anew_is_read_from_its_start(tmp_path: Path) -> None:
+    file, copy = tmp_path / "out.log", io.BytesIO()
+    tail = Tail(file, copy)
+    for content in ("first run\n", "first run\nmore\n", "2nd\n"):
+        file.write_text(content)
+        tail.copy()
+    assert copy.getvalue() == b"first run\nmore\n2nd\n"
+
+
+@pytest.mark.parametrize("content", [b"", b"a", b"a\n", b"a\nb", b"a\nb\n", b"\n\n\n", b"a\n" * 100_000])
+@pytest.mark.parametrize("lines", [0, 1, 2, 3, 99_999])
+def test_the_last_lines_are_those_of_tail(tmp_path: Path, content: bytes, lines: int) -> None:
+    file, copy = tmp_path / "out.log", io.BytesIO()
+    file.write_bytes(content)
+    tail = Tail(file, copy)
+    tail.skip_to_last(lines)
+    tail.copy()
+    expected = content.splitlines(keepends=True)
+    assert copy.getvalue() == b"".join(expected[-lines:] if lines else [])
+
+
+def test_service_is_not_asked_at_each_look(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    session.run("hpcjob submit -o out.log -- ./solve")
+    moments = iter(range(12))
+
+    def look(_: float) -> None:
+        if next(moments) == 10:
+            session.finish("1")
+
+    monkeypatch.setattr("hpcjobs.cli.out.sleep", look)
+    session.run("hpcjob logs -f j1")
+    assert Service().store.get(1).state == "done"
+    assert session.slurm.count("squeue") == 5

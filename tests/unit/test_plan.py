@@ -1,0 +1,435 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from hpcjobs import launchers, plan, runtimes
+from hpcjobs.errors import PlanError
+from hpcjobs.model import (
+    Bind,
+    GpuConfig,
+    HostFacts,
+    ImageFacts,
+    JobSpec,
+    LauncherConfig,
+    MpiConfig,
+    NodeShape,
+    Note,
+    Partition,
+    Plan,
+    RuntimeConfig,
+    SchedulerConfig,
+    Shape,
+    Site,
+)
+from hpcjobs.units import Duration, Memory
+
+HOST = HostFacts(cwd="/work", home="/home/u", user="u", arch="x86_64", folder="/jobs/1", tag="abc")
+BARE = ImageFacts("")
+SIF = ImageFacts("/i/app.sif", "sif", "x86_64")
+SQUASHFS = ImageFacts("/i/app.sqfs", "squashfs")
+REFERENCE = ImageFacts("docker://ubuntu:24.04", "reference")
+
+SITE = Site(
+    name="alps",
+    scheduler=SchedulerConfig(kind="slurm"),
+    partitions={
+        "debug": Partition(
+            default=True,
+            nodes=4,
+            max_time=Duration(3600),
+            node=NodeShape(cores=8, memory=Memory.parse("16G")),
+        ),
+        "long": Partition(
+            nodes=100,
+            max_nodes=50,
+            min_nodes=2,
+            max_time=Duration(86_400),
+            node=NodeShape(cores=16, memory=Memory.parse("64G")),
+            require=("account",),
+        ),
+        "gpu": Partition(nodes=2, node=NodeShape(cores=32, gpus=4, gpu_type="a100")),
+    },
+    gpu=GpuConfig(kind="nvidia"),
+    launcher=LauncherConfig(kind="srun"),
+    launchers=(LauncherConfig(kind="mpirun"),),
+    runtimes=(RuntimeConfig(kind="charliecloud"), RuntimeConfig(kind="apptainer", modules=("apptainer/1.4",))),
+    mpi=MpiConfig(default="pmix", types=("pmi2", "pmix")),
+)
+PLAIN = Site(name="plain", scheduler=SchedulerConfig(kind="slurm"), launcher=LauncherConfig(kind="srun"))
+LOCAL = Site(name="local")
+
+
+def resolve(site: Site = SITE, image: ImageFacts = BARE, host: HostFacts = HOST, **asked: Any) -> Plan:
+    spec = JobSpec(**{"command": ("./app", "x"), **asked})
+    return plan.resolve(
+        spec,
+        site,
+        image,
+        host,
+        runtime=runtimes.get(plan.choose_runtime(spec, site, image)),
+        launcher=launchers.get(plan.choose_launcher(spec, site)),
+        dependency=spec.dependency.replace("j1", "77"),
+    )
+
+
+def refused(site: Site = SITE, image: ImageFacts = BARE, host: HostFacts = HOST, **asked: Any) -> str:
+    """The refusal and its hint, as one text."""
+    with pytest.raises(PlanError) as caught:
+        resolve(site, image, host, **asked)
+    assert caught.value.hint
+    return f"{caught.value.message} | {caught.value.hint}"
+
+
+# ------------------------------------------------------------------------------------- what is decided
+
+
+def test_least() -> None:
+    made = resolve(LOCAL)
+    assert made == Plan(
+        tag="abc",
+        name="app",
+        site="local",
+        scheduler="local",
+        template="local.sh.j2",
+        folder="/jobs/1",
+        workdir="/work",
+        output="/jobs/1/stdout.log",
+        error="/jobs/1/stderr.log",
+        shape=Shape(),
+        launch=(("./app", "x"),),
+        command=("./app", "x"),
+        nodes_asked=False,
+        env={"OMP_NUM_THREADS": "1"},
+    )
+
+
+def test_launch_is_launcher_runtime_program() -> None:
+    made = resolve(image=SIF, nodes=2)
+    assert made.launch == (
+        ("srun", "--ntasks=16", "--cpu-bind=cores", "--mpi=pmix"),
+        ("apptainer", "exec", "--bind", "/work", "--pwd", "/work", "/i/app.sif"),
+        ("./app", "x"),
+    )
+    assert (made.image, made.runtime, made.launcher, made.mpi) == ("/i/app.sif", "apptainer", "srun", "pmix")
+
+
+def test_decisions_are_noted() -> None:
+    assert resolve(nodes=2).notes == (
+        Note("ranks", "8 on each node", "they fill the nodes"),
+        Note("mpi", "pmix", "the default of site alps"),
+    )
+    notes = resolve(image=replace(SQUASHFS, missing=("/work",)), nodes=1, ntasks=1).notes
+    assert Note("charliecloud", "the working directory is /mnt/0 in the container, which has no /work", "") in notes
+
+
+def test_modules_are_the_site_s_the_runtime_s_and_the_job_s() -> None:
+    assert resolve(replace(SITE, modules=("base",)), SIF, modules=("mine",)).modules == (
+        "base",
+        "apptainer/1.4",
+        "mine",
+    )
+
+
+def test_fields_of_the_request_reach_the_plan() -> None:
+    asked: dict[str, Any] = {
+        "name": "my job", "account": "a", "qos": "q", "constraint": "c", "reservation": "r", "licenses": "l",
+        "partition": "gpu", "gpu_type": "a100", "exclusive": True, "hold": True, "requeue": False,
+        "time": Duration(60), "mem": Memory(1 << 30),
+    }  # fmt: skip
+    made = resolve(gpus_per_node=2, nodes=1, dependency="afterok:j1", directives=("--switches=1",), **asked)
+    assert {name: getattr(made, name) for name in asked} == asked
+    assert (made.dependency, made.directives, made.gpu_kind) == ("afterok:77", ("--switches=1",), "nvidia")
+
+
+def test_site_s_defaults_fill_what_is_not_asked() -> None:
+    site = replace(SITE, defaults={"partition": "gpu", "time": Duration(60), "env": {"A": "site", "B": "site"}})
+    made = resolve(site, time=Duration(120), env={"A": "mine"})
+    assert (made.partition, made.time, made.env) == (
+        "gpu",
+        120,
+        {"OMP_NUM_THREADS": "1", "A": "mine", "B": "site"},
+    )
+
+
+def test_template_is_the_job_s_or_the_site_s_or_the_scheduler_s() -> None:
+    assert resolve().template == "slurm.sh.j2"
+    assert resolve(replace(SITE, template="mine")).template == "mine"
+    assert resolve(replace(SITE, template="mine"), template="./t.j2").template == "./t.j2"
+
+
+@pytest.mark.parametrize(
+    ("site_env", "asked", "threads"),
+    [
+        ({}, {"cpus_per_task": 4}, "4"),
+        ({}, {}, "1"),
+        ({}, {"env": {"OMP_NUM_THREADS": "2"}, "cpus_per_task": 4}, "2"),
+        ({"OMP_NUM_THREADS": "3"}, {"cpus_per_task": 4}, None),
+        ({}, {"exclusive": True}, None),
+        ({}, {"exclusive": True, "cpus_per_task": 4}, "4"),
+    ],
+)
+def test_threads_follow_cpus_per_task(site_env: dict[str, str], asked: dict[str, Any], threads: str | None) -> None:
+    assert resolve(replace(SITE, env=site_env), **asked).env.get("OMP_NUM_THREADS") == threads
+
+
+def test_a_word_of_bash_is_started_as_a_program() -> None:
+    assert resolve(LOCAL, command=("exit", "3")).launch == (("env", "exit", "3"),)
+    assert resolve(command=("exit", "3")).launch[1] == ("exit", "3")
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [(("/usr/bin/python3", "x"), "python3"), (("./",), "job"), (("a\nb",), "a_b"), (("x" * 300,), "x" * 50)],
+)
+def test_name_is_the_program_s(command: tuple[str, ...], name: str) -> None:
+    assert resolve(LOCAL, command=command).name == name
+
+
+@pytest.mark.parametrize(
+    ("array", "indices", "limit"), [("0-9", "0-9", 0), ("0-9%2", "0-9", 2), ("1, 4,7", "1,4,7", 0), ("", "", 0)]
+)
+def test_array(array: str, indices: str, limit: int) -> None:
+    made = resolve(array=array)
+    assert (made.array, made.array_limit) == (indices, limit)
+
+
+def test_binds_of_site_and_job_reach_the_container() -> None:
+    site = replace(SITE, bind=("/scratch/$USER", "$STORE/x:/store:ro"))
+    argv = resolve(site, SIF, bind=("data", "/a:/b:rw", "$X:/x")).launch[1]
+    assert argv[2:14:2] == ("--bind",) * 6
+    assert argv[3:14:2] == (
+        '"/scratch/$USER"', '"$STORE/x:/store:ro"', "/work/data", "/a:/b", "/work/$X:/x", "/work",
+    )  # fmt: skip
+
+
+def test_image_targets_are_what_should_be_there() -> None:
+    site = replace(SITE, bind=("/scratch/$USER", "/opt:/o"))
+    spec = JobSpec(command=("x",), bind=("data:/d",))
+    assert plan.image_targets(spec, site, "/work") == ("/o", "/d", "/work", "/mnt/0")
+
+
+def test_working_directory_is_the_submission_s_or_below() -> None:
+    assert resolve(workdir="run/../x").workdir == "/work/x"
+    assert resolve(workdir="/data").workdir == "/data"
+
+
+@pytest.mark.parametrize(
+    ("asked", "output", "error"),
+    [
+        ({}, "/jobs/1/stdout.log", "/jobs/1/stderr.log"),
+        ({"array": "0-3"}, "/jobs/1/stdout.%a.log", "/jobs/1/stderr.%a.log"),
+        ({"output": "out.%j"}, "/work/out.%j", "/work/out.%j"),
+        ({"output": "/o/%x", "error": "e"}, "/o/%x", "/work/e"),
+        ({"error": "e"}, "/jobs/1/stdout.log", "/work/e"),
+        ({"output": "o-%A_%a", "array": "1"}, "/work/o-%A_%a", "/work/o-%A_%a"),
+        ({"workdir": "/100%", "output": "o"}, "/100%%/o", "/100%%/o"),
+    ],
+)
+def test_log_files(asked: dict[str, Any], output: str, error: str) -> None:
+    made = resolve(**asked)
+    assert (made.output, made.error) == (output, error)
+
+
+def test_percent_in_the_folder_is_no_pattern() -> None:
+    assert resolve(host=replace(HOST, folder="/a%j")).output == "/a%%j/stdout.log"
+
+
+def test_launchers_that_place_ranks_get_exactly_the_nodes() -> None:
+    assert not resolve(ntasks=12).nodes_asked
+    assert resolve(ntasks=12, launcher="mpirun").nodes_asked
+
+
+def test_launchers_that_place_ranks_must_know_the_nodes() -> None:
+    site = replace(PLAIN, launcher=LauncherConfig(kind="mpirun"))
+    assert "add -N" in refused(site, ntasks=12)
+    assert resolve(site).nodes_asked
+    assert resolve(replace(LOCAL, launcher=LauncherConfig(kind="mpirun")), ntasks=2).nodes_asked
+
+
+def test_one_machine_has_no_use_for_queue_and_account() -> None:
+    notes = resolve(LOCAL, partition="gpu", account="a").notes
+    assert [(note.subject, note.decision) for note in notes] == [
+        ("partition", "gpu is not used"),
+        ("account", "a is not used"),
+    ]
+
+
+# -------------------------------------------------------------------------------------- the choices
+
+
+@pytest.mark.parametrize(
+    ("image", "asked", "kind"),
+    [(BARE, "", "none"), (BARE, "none", "none"), (SIF, "", "apptainer"), (SQUASHFS, "", "charliecloud"),
+     (SQUASHFS, "apptainer", "apptainer")],
+)  # fmt: skip
+def test_runtime_is_the_first_that_takes_the_image(image: ImageFacts, asked: str, kind: str) -> None:
+    assert plan.choose_runtime(JobSpec(runtime=asked), SITE, image).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("image", "asked", "site", "refusal"),
+    [
+        (BARE, "apptainer", SITE, "there is no image to run with apptainer | name one: --image FILE"),
+        (SIF, "none", SITE, "--runtime none runs on the bare host, and the image /i/app.sif was given | leave out one"),
+        (SIF, "podman", SITE, "site alps has no runtime 'podman' | there are apptainer, charliecloud"),
+        (SIF, "charliecloud", SITE, "charliecloud cannot run the sif image /i/app.sif | convert it; charliecloud runs"),
+        (SIF, "", PLAIN, "no runtime of site plain runs the sif image /i/app.sif | add a runtime to the site file"),
+        (REFERENCE, "", SITE, "apptainer pull ubuntu-24.04.sif docker://ubuntu:24.04"),
+    ],
+)
+def test_runtime_refusals(image: ImageFacts, asked: str, site: Site, refusal: str) -> None:
+    assert refusal in refused(site, image, runtime=asked)
+
+
+def test_launcher_is_the_site_s_or_one_of_its_others() -> None:
+    assert plan.choose_launcher(JobSpec(), SITE) is SITE.launcher
+    assert plan.choose_launcher(JobSpec(launcher="mpirun"), SITE) is SITE.launchers[0]
+    assert plan.choose_launcher(JobSpec(launcher="none"), SITE).kind == "none"
+
+
+def test_launcher_refusal() -> None:
+    assert "site alps has no launcher 'mpirum' | did you mean mpirun?" in refused(launcher="mpirum")
+
+
+@pytest.mark.parametrize(
+    ("asked", "launcher", "mpi"),
+    [("auto", "", "pmix"), ("auto", "mpirun", ""), ("none", "", "none"), ("pmi2", "", "pmi2")],
+)
+def test_mpi(asked: str, launcher: str, mpi: str) -> None:
+    assert resolve(mpi=asked, launcher=launcher).mpi == mpi
+
+
+# ------------------------------------------------------------------------------------- the refusals
+
+
+@pytest.mark.parametrize(
+    ("asked", "refusal"),
+    [
+        ({"command": ()}, "there is no command to run | put it after --"),
+        ({"command": ("",)}, "there is no command"),
+        ({"command": ("-x",)}, "the program '-x' would be read as an option | write ./-x"),
+        ({"command": ("A=1", "./x")}, "would be read as an assignment to A, not as a program | set variables with --env"),
+        ({"command": ("./a", ":", "./b")}, "srun reads the argument ':' as the beginning of another program"),
+        ({"name": "a\nb"}, r"name (-J) cannot hold the character '\n'"),
+        ({"account": "a\rb"}, "account (-A) cannot hold"),
+        ({"workdir": "/a\nb"}, "workdir (-D) cannot hold"),
+        ({"qos": "a\udcff"}, "qos (--qos) is not UTF-8"),
+        ({"name": "é" * 101}, "the job name has 202 bytes"),
+        ({"modules": ("a\nb",)}, "a module name cannot hold"),
+        ({"env": {"A B": ""}}, "'A B' cannot be the name of an environment variable"),
+        ({"env": {"UID": "0"}}, "the variable UID is not free to set"),
+        ({"env": {"BASH_XTRACEFD": "1"}}, "BASH_XTRACEFD is not free"),
+        ({"env": {"HPCJOB_NATIVE_ID": "1"}}, "HPCJOB_NATIVE_ID is not free"),
+        ({"array": "9-0"}, "array '9-0'"),
+        ({"array": "0-9%x"}, "array '0-9%x': 'x' is not a number of tasks | write 0-9%10"),
+        ({"array": "0-9%0"}, "'0' is not a number of tasks"),
+        ({"output": "a\\b"}, "-o: Slurm expands no %j in a path with a backslash"),
+        ({"output": "%N"}, "-o: %N is not known: /work/%N | %j is the job"),
+        ({"error": "50%"}, "-e: % is not known"),
+        ({"output": "%j", "array": "1"}, "-o: the %j of an array's task cannot be known: /work/%j | write %A_%a"),
+        ({"output": "o", "array": "1"}, "-o: all tasks of the array would write to /work/o | add %a"),
+        ({"output": "%a"}, "-o: %A and %a are for arrays: /work/%a | write %j"),
+        ({"output": "%x", "name": "a/b"}, "the job name a/b holds a / and would be a folder"),
+        ({"bind": ("",)}, "bind '' is not understood | write SRC, SRC:DST or SRC:DST:ro"),
+        ({"bind": ("/a:/b:rx",)}, "bind '/a:/b:rx' is not understood"),
+        ({"bind": ("/a:/b:ro:x",)}, "is not understood"),
+        ({"bind": ("/a:b",)}, "bind '/a:b': b is not a path from the root | write /a:/b"),
+        ({"directives": ("--output=x",)}, "the directive --output=x is written by hpcjob itself | use -o"),
+        ({"directives": ("--outp=x",)}, "is written by hpcjob itself | use -o"),
+        ({"directives": ("--comment=x",)}, "hpcjob needs --comment for itself | leave it out"),
+        ({"directives": ("--gres=gpu:2",)}, "use --gpus-per-node"),
+        ({"directives": ("-N 4",)}, "the directive '-N 4' is not understood | write --name or --name=value"),
+        ({"directives": ("",)}, "the directive '' is not understood"),
+        ({"directives": ("--a=b\nc",)}, "a directive cannot hold"),
+        ({"directives": ("hetjob",)}, "heterogeneous jobs are not in this version | submit one job for each"),
+        ({"partition": "debgu"}, "site alps has no partition 'debgu' | did you mean debug?"),
+        ({"partition": "long", "nodes": 2}, "partition long needs account, and none was given | add -A ACCOUNT"),
+        ({"partition": "long", "account": "a", "nodes": 51}, "partition long has 50 nodes for one job, and 51 are needed"
+         " | -N 50 is the most there"),
+        ({"partition": "long", "account": "a", "nodes": 1, "ntasks": 16}, "takes jobs of at least 2 nodes, and this has 1"
+         " | -N 2 is the least there; or -p gpu, which takes it"),
+        ({"ntasks": 900}, "partition debug has 4 nodes for one job, and 113 are needed | -n 32 is the most there"),
+        ({"nodes": 40}, "-N 4 is the most there; or -p long, which takes it"),
+        ({"nodes": 1, "ntasks_per_node": 9, "partition": "debug"}, "partition debug: a node has 8 cores, and 9 ranks"),
+        ({"nodes": 3, "ntasks": 2}, "2 ranks cannot use 3 nodes | -N 2"),
+        ({"time": Duration(90_000), "partition": "long", "account": "a", "nodes": 2},
+         "partition long allows 1-00:00:00, and 1-01:00:00 were asked for | -t 1-00:00:00 is the most there"),
+        ({"mem": Memory.parse("100G"), "nodes": 3}, "a node has 16G of memory, and 100G are needed | --mem 16G is the most"),
+        ({"mem_per_cpu": Memory.parse("9G"), "ntasks_per_node": 8, "nodes": 4},
+         "and 72G are needed | --mem-per-cpu 2G is the most"),
+        ({"mem": Memory(1), "mem_per_cpu": Memory(1)}, "both --mem and --mem-per-cpu"),
+        ({"gpu_type": "a100"}, "a kind of GPU (a100) without a number | add --gpus-per-node 1"),
+        ({"gpus_per_node": 1}, "partition debug has no GPUs | leave out --gpus-per-node; or -p gpu, which takes it"),
+        ({"gpus_per_node": 8, "partition": "gpu"}, "partition gpu: a node has 4 GPUs, and 8 were asked for"),
+        ({"gpus_per_node": 1, "partition": "gpu", "gpu_type": "h100"}, "has GPUs of kind a100, not h100"),
+        ({"mpi": "bind"}, "--mpi bind is not in this version | there are auto, none, pmi2, pmix"),
+        ({"mpi": "pmi22"}, "site alps has no MPI of kind 'pmi22' | did you mean pmi2?"),
+    ],
+)  # fmt: skip
+def test_refusals(asked: dict[str, Any], refusal: str) -> None:
+    assert refusal in refused(**asked)
+
+
+def test_backslash_in_the_job_folder_is_refused() -> None:
+    assert "$HPCJOBS_HOME" in refused(host=replace(HOST, folder="/a\\b"))
+
+
+def test_plain_colon_is_no_problem_without_a_launcher() -> None:
+    assert resolve(LOCAL, command=("echo", ":")).command == ("echo", ":")
+
+
+def test_gpus_by_rank_must_be_shared_out() -> None:
+    site = replace(SITE, gpu=GpuConfig(kind="nvidia", request="gpus-per-task"))
+    text = refused(site, gpus_per_node=4, nodes=1, ntasks_per_node=3, partition="gpu")
+    assert "4 cannot be shared out to 3 ranks a node | --gpus-per-node 3, or --ntasks-per-node 4" in text
+    assert resolve(site, gpus_per_node=4, nodes=1, partition="gpu").shape.ntasks == 4
+
+
+def test_site_without_gpus() -> None:
+    assert "site plain has no GPUs | leave out --gpus-per-node" in refused(PLAIN, gpus_per_node=1)
+
+
+def test_gpus_of_nodes_that_are_not_described_are_not_checked() -> None:
+    site = replace(PLAIN, gpu=GpuConfig(kind="amd"))
+    assert resolve(site, gpus_per_node=2, gpu_type="mi250").shape.gpus_per_node == 2
+
+
+def test_site_requires() -> None:
+    assert "site alps needs ntasks per node, and none was given | add --ntasks-per-node" in refused(
+        replace(SITE, require=("ntasks_per_node",))
+    )
+
+
+def test_image_for_another_cpu() -> None:
+    text = refused(image=replace(SIF, arch="aarch64"))
+    assert "made for aarch64, and this machine is x86_64 | build or pull it for x86_64" in text
+
+
+def test_mpi_kinds_that_are_not_known_are_not_checked() -> None:
+    assert resolve(PLAIN, mpi="pmi9").mpi == "pmi9"
+
+
+def test_directives_of_the_site() -> None:
+    site = replace(SITE, directives=("--licenses=scratch", "--gpus=1"))
+    assert resolve(site).directives == ("--licenses=scratch", "--gpus=1")
+    assert "hpcjob needs --comment" in refused(replace(SITE, directives=("--comment=x",)))
+
+
+@pytest.mark.parametrize(
+    ("asked", "refusal"),
+    [
+        ({"constraint": "x"}, "the local scheduler has no constraint | leave out constraint"),
+        ({"directives": ("--x",)}, "the local scheduler has no directives"),
+        ({"nodes": 2}, "site local is one machine, and 2 nodes were asked for | -N 1"),
+    ],
+)
+def test_one_machine_refuses(asked: dict[str, Any], refusal: str) -> None:
+    assert refusal in refused(LOCAL, **asked)
+
+
+def test_binds_are_read() -> None:
+    assert plan._bind("/a:/b:ro", "/w", expand=False) == Bind("/a", "/b", readonly=True)
+    assert plan._bind("a", "/w", expand=False) == Bind("/w/a", "/w/a")

@@ -1,0 +1,90 @@
+"""Schemas, reference pages and the guide agree with the model."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from hpcjobs import paths, site
+from hpcjobs.errors import SiteError
+from hpcjobs.model import JobSpec, Site
+from hpcjobs.site.schema import generated, job_schema, site_schema
+from hpcjobs.site.yamlfile import native, read
+
+DOCS = Path(__file__).parents[2] / "docs"
+GUIDE = (DOCS / "how-to/add-a-site.md").read_text("utf-8")
+BLOCKS = re.findall(r"^```yaml\n(.*?)^```$", GUIDE, re.DOTALL | re.MULTILINE)
+
+
+def faults(schema: dict[str, Any], data: object) -> list[str]:
+    return [error.json_path for error in Draft202012Validator(schema).iter_errors(data)]
+
+
+@pytest.mark.parametrize("name", generated())
+def test_the_generated_files_are_fresh(name: str) -> None:
+    file = DOCS / "reference" / name
+    assert file.is_file(), "run: python -m hpcjobs.site.schema docs/reference"
+    assert file.read_text("utf-8") == generated()[name], "stale; run: python -m hpcjobs.site.schema docs/reference"
+
+
+@pytest.mark.parametrize("schema", [site_schema(), job_schema()], ids=["site", "job"])
+def test_a_schema_is_one(schema: dict[str, Any]) -> None:
+    Draft202012Validator.check_schema(schema)
+
+
+@pytest.mark.parametrize("file", sorted(paths.packaged("sites").glob("*.yaml")), ids=lambda file: file.stem)
+def test_the_built_in_files_follow_the_schema(file: Path) -> None:
+    assert faults(site_schema(), native(read(file, SiteError).data)) == []
+
+
+@pytest.mark.parametrize(
+    ("data", "paths"),
+    [
+        ({"extends": "slurm", "scratch": None, "partitions": {"debug": None}, "env": {"A": None}}, []),
+        ({"extends": "slurm", "mpi": None, "defaults": {"time": "1h", "nodes": 2}}, []),
+        ({"schedular": {}}, ["$"]),
+        ({"gpu": {"kind": "nvida"}}, ["$.gpu"]),
+        ({"defaults": {"partitio": "x"}}, ["$.defaults"]),
+        ({"partitions": {"debug": {"max_time": []}}}, ["$.partitions"]),
+    ],
+)
+def test_the_site_schema_refuses_what_the_reader_refuses(data: object, paths: list[str]) -> None:
+    assert faults(site_schema(), data) == paths
+
+
+@pytest.mark.parametrize(
+    ("data", "paths"),
+    [
+        ({"command": "./solve in.nml", "nodes": 4, "site": "slurm"}, []),
+        ({"command": ["./solve", "in.nml"], "time": 30, "account": None}, []),
+        ({"node": 4}, ["$"]),
+        ({"nodes": "four"}, ["$.nodes"]),
+    ],
+)
+def test_the_job_schema_refuses_what_the_reader_refuses(data: object, paths: list[str]) -> None:
+    assert faults(job_schema(), data) == paths
+
+
+@pytest.mark.parametrize(("schema", "cls"), [(site_schema(), Site), (job_schema(), JobSpec)], ids=["site", "job"])
+def test_every_key_is_described(schema: dict[str, Any], cls: Any) -> None:
+    assert {f.name for f in dataclasses.fields(cls)} <= schema["properties"].keys()
+    for part in (schema, *schema.get("$defs", {}).values()):
+        assert [key for key, value in part["properties"].items() if not value.get("description")] == []
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_the_guides_files_load(block: str, tmp_path: Path) -> None:
+    file = tmp_path / "aurora.yaml"
+    file.write_text(block, "utf-8")
+    assert [one for one in site.check(file=str(file)) if one.level != "advice"] == []
+    assert site.load(file=str(file)).site.scheduler.kind == "slurm"
+    assert faults(site_schema(), native(read(file, SiteError).data)) == []
+
+
+def test_the_guide_shows_files() -> None:
+    assert len(BLOCKS) == 6
