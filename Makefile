@@ -11,9 +11,17 @@ help: ## list the targets
 
 venv: $(STAMP) ## make .venv with the project in it
 
-# Debian's python3 comes without ensurepip; as root it can be had.
 $(STAMP): pyproject.toml
-	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { apt-get -qq update && apt-get -qq install --yes --no-install-recommends python3-venv; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo 'hpcjobs needs Python 3.10 or later: make PYTHON=/path/to/python3 ...' >&2; exit 1; }
+	@# Debian's python3 comes without ensurepip.
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get -qq update; \
+	    DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends python3-venv >/dev/null; \
+	  else \
+	    echo 'this Python cannot make a virtual environment: install python3-venv' >&2; exit 1; \
+	  fi
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $(STAMP)

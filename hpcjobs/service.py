@@ -118,9 +118,10 @@ class Service:
         loaded = sites.choose(site, site_file)
         scheduler = self._scheduler(loaded.site.scheduler.kind, asdict(loaded.site.scheduler))
         found = self._with_limits(loaded.site, scheduler)
-        workdir = absolute(spec.workdir or ".")
-        spec = replace(spec, workdir=workdir, image=_absolute_image(spec.image))
-        image = images.inspect(spec.image, targets=(workdir,), runner=self.runner)
+        asked = plan.with_defaults(spec, found)
+        workdir = absolute(asked.workdir or ".")
+        spec = replace(spec, workdir=workdir, image=_absolute_image(asked.image))
+        image = images.inspect(spec.image, targets=plan.image_targets(spec, found, workdir), runner=self.runner)
         now, tag = self._clock(), paths.new_tag()
         name = spec.name or (Path(spec.command[0]).name if spec.command else "")
         host = HostFacts(

@@ -78,11 +78,13 @@ def _task_rows(chosen: Selected) -> list[tuple[tuple[str, ...], JobState]]:
     rows = []
     for index in chosen.indices:
         state = known.get(index, record.state)
-        code = f"exit code {codes[str(index)]}" if str(index) in codes else ""
+        code = f"exit {codes[str(index)]}" if str(index) in codes else ""
         shape = f"{record.nodes}({record.ntasks})"
         limit = f"-/{clock(record.time_limit or None)}"
         native = f"{record.native_id}_{index}"
-        rows.append(((f"{record.label}[{index}]", record.name, str(state), shape, limit, record.site, native, code), state))
+        rows.append(
+            ((f"{record.label}[{index}]", record.name, str(state), shape, limit, record.site, native, code), state)
+        )
     return rows
 
 
@@ -100,6 +102,7 @@ def _counts(tasks: Tasks) -> str:
     if len(counts) == 1 and not done:
         (state,) = counts
         return f"{total} {state}"
+    counts.pop(JobState.PENDING, None)  # what is left
     return ", ".join([f"{done}/{total} done", *(f"{count} {state}" for state, count in counts.items())])
 
 
@@ -109,7 +112,7 @@ def reason(record: JobRecord) -> str:
         if record.signal:
             return f"signal {record.signal}"
         if record.exit_code:
-            return f"exit code {record.exit_code}"
+            return f"exit {record.exit_code}"
     return "" if record.state in {JobState.DONE, JobState.RUNNING} else record.reason
 
 

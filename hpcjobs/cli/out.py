@@ -150,8 +150,8 @@ def table_lines(header: Sequence[str], rows: Iterable[Sequence[str]], colours: S
 
 
 def _fit(widths: list[int], room: int) -> list[int]:
-    """Narrow the last column, then the second, then the others from the right, until the line fits."""
-    for column, least in ((-1, 12), (1, 10), *((i, 6) for i in range(len(widths) - 1, 0, -1))):
+    """Narrow the last column, the second, the third, then the others from the right, until the line fits."""
+    for column, least in ((-1, 10), (1, 8), (2, 16), *((i, 6) for i in range(len(widths) - 1, 0, -1))):
         excess = sum(widths) + 2 * (len(widths) - 1) - room
         if excess > 0:
             widths[column] = min(widths[column], max(least, widths[column] - excess))

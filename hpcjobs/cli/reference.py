@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import inspect
+import json
 from typing import TYPE_CHECKING, Any
 
 from hpcjobs import errors
-from hpcjobs.cli import GROUPS, VERBS, app
+from hpcjobs.cli import GROUPS, VERBS, app, schemas
+from hpcjobs.record import JobState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,6 +99,46 @@ _EXIT_CODES = (
     "| code | class | meaning |",
     "|---|---|---|",
 )
+
+
+def json_page() -> str:
+    """docs/reference/json.md: which verb prints what."""
+    rows = [
+        f"| `hpcjob {output.replace('-', ' ')}` | {', '.join(f'`{key}`' for key in keys)} | [schema](json/{output}.schema.json) |"
+        for output, keys in schemas.OUTPUTS.items()
+    ]
+    return "\n".join([*_JSON, *rows, ""])
+
+
+_JSON = (
+    "# JSON",
+    "",
+    "Made from `hpcjobs/cli/schemas.py` (`pytest --bless tests/cli/test_reference.py`); do not edit.",
+    "",
+    "With `--json` a command prints exactly one JSON value on stdout, with the exit code that it has without. It is an",
+    "object with `version`, which is 1, and either what the table says or `error`: `{message, hint, code}`, where",
+    "`code` is the exit code. `status` and `show` print both if a scheduler did not answer: what was last known, and",
+    "the error.",
+    "",
+    "Within a version keys are only added. Times are ISO 8601 in UTC, durations are seconds, and what is not known is",
+    "null. The states of a job are `" + "`, `".join(state.value for state in JobState) + "`.",
+    "",
+    "| command | keys | |",
+    "|---|---|---|",
+)
+
+
+def files() -> dict[str, str]:
+    """Every file that is made from the program: its path in the project, and its text."""
+    made = {
+        "hpcjobs/cli/help.txt": help_text(),
+        "docs/reference/cli.md": cli_page(),
+        "docs/reference/exit-codes.md": exit_codes_page(),
+        "docs/reference/json.md": json_page(),
+    }
+    for output in schemas.OUTPUTS:
+        made[f"docs/reference/json/{output}.schema.json"] = json.dumps(schemas.schema(output), indent=1) + "\n"
+    return made
 
 
 def _meaning(error: type[errors.HpcjobError]) -> str:

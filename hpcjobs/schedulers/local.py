@@ -18,9 +18,9 @@ from hpcjobs.errors import RefusedError, UnreachableError
 from hpcjobs.model import NodeShape, Partition
 from hpcjobs.record import JobRecord, JobState, JobStatus, Tasks
 from hpcjobs.schedulers import Diagnosis, Explanation
-from hpcjobs.schedulers.local_queue import Job, Need, Queue, indices, need
+from hpcjobs.schedulers.local_queue import Job, Need, Queue, need
 from hpcjobs.schedulers.slurm_words import explain_reason
-from hpcjobs.units import Memory, format_indices
+from hpcjobs.units import Memory, parse_indices
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -72,7 +72,7 @@ class Local:
                     dependency=plan["dependency"],
                     requeue=bool(plan["requeue"]),
                     held=plan["hold"],
-                    waiting=format_indices(record.indices()) or "0",
+                    waiting=set(record.indices()) or {0},
                 )
                 paths.write_private(self.queue.environment(job.id), json.dumps(_environment(self._export)))
                 self.queue.save(job)
@@ -118,7 +118,7 @@ class Local:
         """Ask the supervisor to end tasks."""
 
         def mark(job: Job, wanted: tuple[int, ...]) -> None:
-            job.cancel = format_indices({*indices(job.cancel), *wanted})
+            job.cancel |= set(wanted)
 
         return self._change(targets, mark)
 
@@ -140,8 +140,8 @@ class Local:
                 if job is None or job.over:
                     answers[target] = _ENDED if job else _NO_JOB
                     continue
-                open_ones = (*indices(job.waiting), *job.running)
-                wanted = indices(tasks.strip("[]")) if tasks else open_ones
+                open_ones = (*job.waiting, *job.running)
+                wanted = parse_indices(tasks.strip("[]")) if tasks else open_ones
                 if not set(wanted) & set(open_ones):
                     answers[target] = _ENDED
                     continue

@@ -11,7 +11,7 @@ import fcntl
 import json
 import os
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hpcjobs import paths
@@ -86,9 +86,9 @@ class Job:
     restarts: int = 0
     held: bool = False
     reason: str = ""
-    cancel: str = ""  # indices whose end was asked for
-    waiting: str = "0"  # indices that have not started
-    done: str = ""  # indices that ended well
+    cancel: set[int] = field(default_factory=set)  # tasks whose end was asked for
+    waiting: set[int] = field(default_factory=lambda: {0})  # tasks that have not started
+    done: set[int] = field(default_factory=set)  # tasks that ended well
     running: dict[int, Run] = field(default_factory=dict)
     ended: dict[int, End] = field(default_factory=dict)  # those that did not end well, and of a single job its end
     last: float = 0.0  # when the last task ended
@@ -102,19 +102,19 @@ class Job:
         """The state of every task."""
         waits = JobState.HELD if self.held else JobState.PENDING
         return {
-            **dict.fromkeys(indices(self.waiting), waits),
+            **dict.fromkeys(self.waiting, waits),
             **dict.fromkeys(self.running, JobState.RUNNING),
-            **dict.fromkeys(indices(self.done), JobState.DONE),
+            **dict.fromkeys(self.done, JobState.DONE),
             **{index: JobState(end.state) for index, end in self.ended.items()},
         }
 
     def finish(self, index: int, end: End) -> None:
         """Note the end of a task."""
         self.running.pop(index, None)
-        self.waiting = format_indices(set(indices(self.waiting)) - {index})
+        self.waiting.discard(index)
         self.last = max(self.last, end.ended)
         if end.state == JobState.DONE and self.array:
-            self.done = format_indices((*indices(self.done), index))
+            self.done.add(index)
         else:
             self.ended[index] = end
 
@@ -123,22 +123,24 @@ class Job:
         return f"{self.tag}.{index}.{self.restarts}"
 
     def to_json(self) -> str:
-        """Text that `from_json` reads back."""
-        return json.dumps(asdict(self), separators=(",", ":"))
+        """Text that `from_json` reads back; sets of tasks are written as ranges."""
+        data = {**vars(self), "user_wants": vars(self.user_wants)}
+        data |= {key: format_indices(data[key]) for key in _SETS}
+        data |= {key: {index: vars(value) for index, value in data[key].items()} for key in ("running", "ended")}
+        return json.dumps(data, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> Job:
         """The inverse of `to_json`."""
         data: dict[str, Any] = json.loads(text)
         data["user_wants"] = Need(**data["user_wants"])
+        data |= {key: set(parse_indices(data[key])) if data[key] else set() for key in _SETS}
         data["running"] = {int(index): Run(**run) for index, run in data["running"].items()}
         data["ended"] = {int(index): End(**end) for index, end in data["ended"].items()}
         return cls(**data)
 
 
-def indices(text: str) -> tuple[int, ...]:
-    """The indices that a range stands for; none for an empty one."""
-    return parse_indices(text) if text else ()
+_SETS = ("cancel", "waiting", "done")
 
 
 # ------------------------------------------------------------------------------------------- the files
@@ -253,7 +255,7 @@ def decide(jobs: Iterable[Job], machine: Need, state_of: Callable[[str], JobStat
             continue
         job.reason = _waits(job, jobs, state_of) or blocked
         running = len(job.running)
-        for index in () if job.reason else indices(job.waiting):
+        for index in () if job.reason else sorted(job.waiting):
             if job.limit and running >= job.limit:
                 job.reason = "JobArrayTaskLimit"
                 break

@@ -23,8 +23,8 @@ from hpcjobs import paths
 from hpcjobs.process import spawn
 from hpcjobs.record import JobState, read_exit_file
 from hpcjobs.schedulers.local import capacity, overall
-from hpcjobs.schedulers.local_queue import End, Job, Queue, Run, Start, decide, indices
-from hpcjobs.units import DAY, format_indices
+from hpcjobs.schedulers.local_queue import End, Job, Queue, Run, Start, decide
+from hpcjobs.units import DAY
 
 if TYPE_CHECKING:
     import subprocess
@@ -54,6 +54,7 @@ class Supervisor:
         self.boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
         self.children: dict[int, subprocess.Popen[bytes]] = {}
         self.watched: dict[int, int] = {}  # process id: pidfd
+        self.spent: list[Path] = []  # marks of tasks that ended; removed once that is written down
         self.pipe = os.open(self.queue.wake, os.O_RDWR | os.O_NONBLOCK)
 
     def run(self) -> None:
@@ -70,6 +71,8 @@ class Supervisor:
                     self.start(start)
                 for job in jobs:
                     self.save(job)
+                while self.spent:
+                    self.spent.pop().unlink(missing_ok=True)
                 if jobs:
                     idle_since = time.monotonic()
                 elif time.monotonic() - idle_since > _IDLE:
@@ -112,18 +115,16 @@ class Supervisor:
 
     def care_for(self, job: Job) -> None:
         """Note ends, ask tasks to end, kill those that do not."""
-        for index in indices(job.cancel):
-            if index in indices(job.waiting):
-                job.finish(index, End(JobState.CANCELLED.value, ended=time.time()))
-        wanted = set(indices(job.cancel))
+        for index in job.cancel & job.waiting:
+            job.finish(index, End(JobState.CANCELLED.value, ended=time.time()))
         for index, run in list(job.running.items()):
             if not self.alive(run):
                 self.note_end(job, index, run)
             elif run.stop and time.time() >= run.kill_at:
                 end_all(run, job.marker(index), signal.SIGKILL)
                 run.kill_at = time.time() + 1
-            elif not run.stop and (index in wanted or time.time() >= self.deadline(job, run)):
-                run.stop = (JobState.CANCELLED if index in wanted else JobState.TIMEOUT).value
+            elif not run.stop and (index in job.cancel or time.time() >= self.deadline(job, run)):
+                run.stop = (JobState.CANCELLED if index in job.cancel else JobState.TIMEOUT).value
                 run.kill_at = time.time() + _GRACE
                 self.queue.save(job)
                 end_all(run, job.marker(index), signal.SIGTERM)
@@ -156,12 +157,13 @@ class Supervisor:
             os.close(self.watched.pop(run.pid))
         child = self.children.pop(run.pid, None)
         end_all(run, job.marker(index), signal.SIGKILL)  # what it left in the background
-        began = self.mark(job, index).exists()
-        self.mark(job, index).unlink(missing_ok=True)
+        mark = self.mark(job, index)
+        began = mark.exists()
+        self.spent.append(mark)
         if not began and not run.stop:
             # It never passed the gate: the supervisor was killed before it could let it through.
             job.running.pop(index)
-            job.waiting = format_indices((*indices(job.waiting), index))
+            job.waiting.add(index)
             return
         written = read_exit_file(paths.JobFolder(Path(job.folder)).exit_file(index if job.array else None))
         if run.boot != self.boot and not written:
@@ -179,7 +181,7 @@ class Supervisor:
         """The machine went down under the task: start it again if that was asked for."""
         if job.requeue:
             job.running.pop(index)
-            job.waiting = format_indices((*indices(job.waiting), index))
+            job.waiting.add(index)
             job.restarts += 1
         else:
             job.finish(index, End(JobState.NODE_FAIL.value, started=run.started, ended=time.time()))
@@ -207,7 +209,7 @@ class Supervisor:
         self.children[child.pid] = child
         self.watch(child.pid)
         ticks = start_ticks(child.pid)
-        job.waiting = format_indices(set(indices(job.waiting)) - {index})
+        job.waiting.discard(index)
         job.running[index] = Run(child.pid, ticks, self.boot, time.time(), list(start.gpus))
         self.queue.save(job)
         os.write(gate, b"go\n")

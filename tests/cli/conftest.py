@@ -63,7 +63,9 @@ class Session:
         if self.request.config.getoption("--bless"):
             source = self.request.path.read_text("utf-8")
             before, test, after = source.partition(f"def {self.request.node.originalname}(")
-            self.request.path.write_text(before + test + after.replace(f'r"""{transcript}"""', f'r"""{found}"""', 1), "utf-8")
+            self.request.path.write_text(
+                before + test + after.replace(f'r"""{transcript}"""', f'r"""{found}"""', 1), "utf-8"
+            )
         else:
             assert found == transcript
 
@@ -119,8 +121,8 @@ def session(
 
 @pytest.fixture
 def terminal(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make stdout a terminal of 80 columns without colour."""
+    """Make the standard streams a terminal of 80 columns without colour."""
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("LINES", "24")
     monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setattr(type(sys.stdout), "isatty", lambda _: True)

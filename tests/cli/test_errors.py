@@ -44,7 +44,7 @@ exit 2
 $ hpcjob show j1 --color
 err| error: option '--color' requires an argument
 err|
-err| hint: hpcjob --help says what there is
+err| hint: hpcjob show --help says what there is
 exit 2
 """)
 

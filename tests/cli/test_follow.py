@@ -31,18 +31,18 @@ def test_status_off_a_terminal_is_whole_and_tab_separated(jobs: Session) -> None
 $ hpcjob status
 out| ID	NAME	STATE	NODES	TIME/LIMIT	SITE	NATIVE	REASON
 out| j1	first	done	1(1)	1:05/30:00	cluster	1	-
-out| j2	second	failed	1(1)	1:05/20:00	cluster	2	exit code 3
+out| j2	second	failed	1(1)	1:05/20:00	cluster	2	exit 3
 out| j3	third	running	2(8)	0:05/30:00	cluster	3	-
 out| j4	fourth	pending	1(1)	-/30:00	cluster	4	Priority
-out| j5	five	1/4 done, 1 failed, 2 pending	1(1)	2:15/30:00	cluster	5	Priority
+out| j5	five	1/4 done, 1 failed	1(1)	2:15/30:00	cluster	5	Priority
 $ hpcjob status j1 5
 out| ID	NAME	STATE	NODES	TIME/LIMIT	SITE	NATIVE	REASON
 out| j1	first	done	1(1)	1:05/30:00	cluster	1	-
-out| j5	five	1/4 done, 1 failed, 2 pending	1(1)	2:15/30:00	cluster	5	Priority
+out| j5	five	1/4 done, 1 failed	1(1)	2:15/30:00	cluster	5	Priority
 $ hpcjob status 'j5[0-2]'
 out| ID	NAME	STATE	NODES	TIME/LIMIT	SITE	NATIVE	REASON
 out| j5[0]	five	done	1(1)	-/30:00	cluster	5_0	-
-out| j5[1]	five	failed	1(1)	-/30:00	cluster	5_1	exit code 1
+out| j5[1]	five	failed	1(1)	-/30:00	cluster	5_1	exit 1
 out| j5[2]	five	pending	1(1)	-/30:00	cluster	5_2	-
 $ hpcjob status j1 --json
 out| {"version": 1, "jobs": [{"id": "j1", "native_id": "1", "name": "first", "state": "done", "final": true, "scheduler_state": "COMPLETED", "reason": null, "exit_code": 0, "signal": null, "site": "cluster", "scheduler": "slurm", "partition": null, "nodes": 1, "ntasks": 1, "node_list": "n1", "time_limit": 1800.0, "elapsed": 65.0, "restarts": 0, "array": null, "tasks": null, "created": "2023-11-14T22:13:20Z", "submitted": "2023-11-14T22:13:20Z", "started": "2023-11-14T22:13:20Z", "ended": "2023-11-14T22:14:25Z", "seen": "2023-11-14T22:17:45Z", "image": null, "command": ["./solve", "in.nml"], "workdir": "/home/work", "folder": "/home/data/jobs/2023-11-14-first-000000000001", "output": "/home/data/jobs/2023-11-14-first-000000000001/stdout.log", "error": "/home/data/jobs/2023-11-14-first-000000000001/stderr.log"}]}
@@ -55,13 +55,13 @@ def test_status_on_a_terminal_fits_it(jobs: Session) -> None:
     jobs.run("hpcjob hold last")
     jobs.check(r"""
 $ hpcjob status
-out| ID	NAME	STATE	NODES	TIME/LIMIT	SITE	NATIVE	REASON
-out| j1	first	done	1(1)	1:05/30:00	cluster	1	-
-out| j2	second	failed	1(1)	1:05/20:00	cluster	2	exit code 3
-out| j3	third	running	2(8)	0:05/30:00	cluster	3	-
-out| j4	fourth	pending	1(1)	-/30:00	cluster	4	Priority
-out| j5	five	1/4 done, 1 failed, 2 pending	1(1)	2:15/30:00	cluster	5	Priority
-out| j6	a-name-that-takes-more-than-its-share-of-the-line	held	1(1)	-/30:00	cluster	6	JobHeldUser
+out| ID  NAME      STATE               NODES  TIME/LIMIT  SITE     NATIVE  REASON
+out| j1  first     done                1(1)   1:05/30:00  cluster  1       -
+out| j2  second    failed              1(1)   1:05/20:00  cluster  2       exit 3
+out| j3  third     running             2(8)   0:05/30:00  cluster  3       -
+out| j4  fourth    pending             1(1)   -/30:00     cluster  4       Priority
+out| j5  five      1/4 done, 1 failed  1(1)   2:15/30:00  cluster  5       Priority
+out| j6  a-name-…  held                1(1)   -/30:00     cluster  6       JobHeldUs…
 """)
 
 
@@ -121,10 +121,10 @@ def test_an_unreachable_scheduler_leaves_what_is_known(jobs: Session) -> None:
 $ hpcjob status
 out| ID	NAME	STATE	NODES	TIME/LIMIT	SITE	NATIVE	REASON
 out| j1	first	done	1(1)	1:05/30:00	cluster	1	-
-out| j2	second	failed	1(1)	1:05/20:00	cluster	2	exit code 3
+out| j2	second	failed	1(1)	1:05/20:00	cluster	2	exit 3
 out| j3	third	running (3m)	2(8)	3:25/30:00	cluster	3	-
 out| j4	fourth	pending (3m)	1(1)	-/30:00	cluster	4	Priority
-out| j5	five	1/4 done, 1 failed, 2 pending (3m)	1(1)	5:35/30:00	cluster	5	Priority
+out| j5	five	1/4 done, 1 failed (3m)	1(1)	5:35/30:00	cluster	5	Priority
 err| error: squeue: Unable to contact slurm controller (connect failure)
 err|
 err| hint: Slurm's controller is down or busy: nothing was changed; try again in a minute
@@ -238,7 +238,7 @@ out| last lines of /home/data/jobs/2023-11-14-second-000000000002/stderr.log
 out|   reading in.nml
 out|   no such file: in.nml
 out|
-out| j5 five: 1/4 done, 1 failed, 2 pending
+out| j5 five: 1/4 done, 1 failed
 out|   command   ./solve in.nml
 out|   site      cluster (slurm, id 5)
 out|   shape     1 node, 1 rank, array 0-3
@@ -324,7 +324,7 @@ out| {"version": 1, "jobs": [{"id": "j2", "native_id": "2", "name": "second", "s
 exit 1
 $ hpcjob wait all --timeout 2m
 err| j3 third: running
-err| j5 five: 1/4 done, 1 failed, 2 pending
+err| j5 five: 1/4 done, 1 failed
 err| error: 3 of 5 jobs have not ended after 120 s
 err|
 err| hint: they go on: hpcjob wait j3 j4 j5
@@ -349,7 +349,7 @@ out| ID	NAME	STATE	NODES	TIME/LIMIT	SITE	NATIVE	REASON
 out| j1	first	done	1(1)	1:05/30:00	cluster	1	-
 out| j4	fourth	pending	1(1)	-/30:00	cluster	4	Priority
 out| j4	fourth	running	1(1)	0:00/30:00	cluster	4	-
-out| j4	fourth	failed	1(1)	1:05/30:00	cluster	4	exit code 1
+out| j4	fourth	failed	1(1)	1:05/30:00	cluster	4	exit 1
 """)
 
 
@@ -371,12 +371,9 @@ def test_watch_shows_no_more_than_the_terminal_has_lines(jobs: Session, monkeypa
     jobs.finish("3")
     jobs.check(r"""
 $ hpcjob watch all
-out| ID	NAME	STATE	NODES	TIME/LIMIT	SITE	NATIVE	REASON
-out| j1	first	done	1(1)	1:05/30:00	cluster	1	-
-out| j2	second	failed	1(1)	1:05/20:00	cluster	2	exit code 3
-out| j3	third	done	2(8)	1:05/30:00	cluster	3	-
-out| j4	fourth	done	1(1)	1:05/30:00	cluster	4	-
-out| j5	five	3/4 done, 1 failed	1(1)	2:10/30:00	cluster	5	-
+out| ID  NAME    STATE               NODES  TIME/LIMIT  SITE     NATIVE  REASON
+out| … 4 more above
+out| j5  five    3/4 done, 1 failed  1(1)   2:10/30:00  cluster  5       -
 """)
 
 

@@ -25,12 +25,29 @@ def job(session: Session) -> Session:
 def test_logs(job: Session) -> None:
     job.check(r"""
 $ hpcjob logs j1
+out| one
+out| two
+out| three
 $ hpcjob logs last -e
+out| oops
 $ hpcjob logs j1 -n 2
+out| two
+out| three
 $ hpcjob logs j1 -n 0
 $ hpcjob logs
+err| error: missing argument 'JOB'
+err|
+err| hint: hpcjob logs --help says what there is
+exit 2
 $ hpcjob logs all
+out| one
+out| two
+out| three
 $ hpcjob logs j9
+err| error: there is no job j9
+err|
+err| hint: hpcjob history lists all jobs
+exit 6
 """)
 
 
@@ -47,10 +64,16 @@ def test_no_file_yet_and_no_file_any_more(session: Session) -> None:
     session.run("hpcjob submit -o out.log -- ./solve")
     session.check(r"""
 $ hpcjob logs j1
+err| j1 is pending and has written nothing yet
+err| hint: hpcjob logs -f j1 waits for it
 """)
     session.finish("1")
     session.check(r"""
 $ hpcjob logs j1
+err| error: /home/work/out.log does not exist
+err|
+err| hint: hpcjob show j1 says how the job ended
+exit 6
 """)
 
 
@@ -59,10 +82,24 @@ def test_an_array_needs_a_task(session: Session) -> None:
     (session.home / "work/out.4").write_text("four\n")
     session.check(r"""
 $ hpcjob logs j1
+err| error: j1 is an array: each task has files of its own
+err|
+err| hint: name a task of 3-5: j1[3]
+exit 2
 $ hpcjob logs 'j1[4]'
+out| four
 $ hpcjob logs 1_4
+out| four
 $ hpcjob logs 'j1[4-5]'
+err| error: j1[4-5] is 2 tasks, and each has files of its own
+err|
+err| hint: name one: hpcjob logs 'j1[4]'
+exit 2
 $ hpcjob logs 'j1[9]'
+err| error: j1 has no task 9
+err|
+err| hint: its tasks are 3-5: j1[3]
+exit 6
 """)
 
 
@@ -81,6 +118,9 @@ def test_follow_ends_with_the_job(session: Session, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("hpcjobs.cli.out.sleep", lambda _: next(moments)())
     session.check(r"""
 $ hpcjob logs -f j1
+out| one
+out| two
+out| end
 """)
 
 

@@ -28,14 +28,72 @@ def test_sites(session: Session) -> None:
     (user / "broken.yaml").write_text("description: [\n")
     session.check(r"""
 $ hpcjob site list
+out| NAME	ORIGIN	DESCRIPTION
+out| cluster	project	a cluster for tests
+out| broken	user	/home/config/hpcjobs/sites/broken.yaml:2: while parsing a flow node, did not find expected node content
+out| cluster	user, shadowed	shadowed
 $ hpcjob site detect
+out| NAME	MATCHES	WHY
+out| cluster	yes	fits everywhere
+out| broken	no	/home/config/hpcjobs/sites/broken.yaml:2: while parsing a flow node, did not find expected node content
+err| cluster is used (detected: fits everywhere)
 $ hpcjob site show
+out| # /home/work/.hpcjobs/sites/cluster.yaml
+out| name: cluster
+out| description: a cluster for tests
+out| detect: {}
+out| scheduler:
+out|   kind: slurm
+out|   poll_interval: 0.0
+out| partitions:
+out|   debug:
+out|     default: true
+out|     max_time: 01:00:00
+out|     nodes: 4
+out|     node:
+out|       cores: 8
+out|       memory: 16G
+out| defaults:
+out|   time: 00:30:00
+out| launcher:
+out|   kind: srun
 $ hpcjob site show cluster --origin
+out| VALUE OF	IS	SET BY
+out| description	"a cluster for tests"	/home/work/.hpcjobs/sites/cluster.yaml:1 (project)
+out| scheduler.kind	"slurm"	/home/work/.hpcjobs/sites/cluster.yaml:3 (project)
+out| scheduler.poll_interval	0.0	/home/work/.hpcjobs/sites/cluster.yaml:3 (project)
+out| partitions.debug.default	true	/home/work/.hpcjobs/sites/cluster.yaml:5 (project)
+out| partitions.debug.max_time	"01:00:00"	/home/work/.hpcjobs/sites/cluster.yaml:5 (project)
+out| partitions.debug.nodes	4	/home/work/.hpcjobs/sites/cluster.yaml:5 (project)
+out| partitions.debug.node.cores	8	/home/work/.hpcjobs/sites/cluster.yaml:5 (project)
+out| partitions.debug.node.memory	"16G"	/home/work/.hpcjobs/sites/cluster.yaml:5 (project)
+out| defaults.time	"00:30:00"	/home/work/.hpcjobs/sites/cluster.yaml:6 (project)
+out| launcher.kind	"srun"	/home/work/.hpcjobs/sites/cluster.yaml:7 (project)
 $ hpcjob site validate
+out| advice: /home/work/.hpcjobs/sites/cluster.yaml: runtimes: no container runtime
+out|     hint: list what is installed, the preferred first
+out| error: /home/config/hpcjobs/sites/broken.yaml:2: while parsing a flow node, did not find expected node content
+out|     hint: check indentation, colons and quotes on this line and the one before
+out| advice: /home/config/hpcjobs/sites/cluster.yaml: detect: not detected
+out|     hint: tell how to recognise the machine, or people must type --site
+out| advice: /home/config/hpcjobs/sites/cluster.yaml: runtimes: no container runtime
+out|     hint: list what is installed, the preferred first
+exit 1
 $ hpcjob site validate cluster
+out| advice: /home/work/.hpcjobs/sites/cluster.yaml: runtimes: no container runtime
+out|     hint: list what is installed, the preferred first
 $ hpcjob site validate cluster --json
+out| {"version": 1, "checked": ["cluster"], "problems": [{"level": "advice", "path": "runtimes", "message": "no container runtime", "hint": "list what is installed, the preferred first", "file": "/home/work/.hpcjobs/sites/cluster.yaml", "line": null}]}
 $ hpcjob site show clutser
+err| error: there is no site 'clutser'
+err|
+err| hint: did you mean cluster? (see them with: hpcjob site list)
+exit 6
 $ hpcjob site lst
+err| error: hpcjob site has no command 'lst'
+err|
+err| hint: did you mean list?
+exit 2
 """)
 
 
@@ -59,6 +117,10 @@ def test_site_schema(session: Session, kind: str) -> None:
 def test_site_schema_of_nothing(session: Session) -> None:
     session.check(r"""
 $ hpcjob site schema jbo
+err| error: there is no schema 'jbo'
+err|
+err| hint: did you mean job?
+exit 2
 """)
 
 
@@ -69,10 +131,20 @@ def test_templates(session: Session) -> None:
     (folder / "wrong.sh.j2").write_text('echo "{{ plan.name }}"\n')
     session.check(r"""
 $ hpcjob template show mine
+out| {% extends "builtin/slurm.sh.j2" %}
 $ hpcjob template check mine slurm
+err| nothing is wrong with 2 templates
 $ hpcjob template check wrong
+out| /home/work/.hpcjobs/templates/wrong.sh.j2:1: a value between " and "
+exit 1
 $ hpcjob template check wrong --json
+out| {"version": 1, "checked": ["/home/work/.hpcjobs/templates/wrong.sh.j2"], "problems": ["/home/work/.hpcjobs/templates/wrong.sh.j2:1: a value between \" and \""]}
+exit 1
 $ hpcjob template show nine
+err| error: there is no template 'nine'
+err|
+err| hint: did you mean mine?
+exit 6
 """)
     assert "out| mine\tproject\t/home/work/.hpcjobs/templates/mine.sh.j2\n" in session.run("hpcjob template list")
     assert '{"name": "mine", "origin": "project", ' in session.run("hpcjob template list --json")
@@ -92,6 +164,10 @@ def test_doctor_rebuilds(session: Session) -> None:
     (session.home / "data/jobs.sqlite3").write_text("not a database, for certain; not one at all")
     session.check(r"""
 $ hpcjob status
+err| error: /home/data/jobs.sqlite3: file is not a database
+err|
+err| hint: hpcjob doctor --rebuild puts it aside and makes a new one from the job folders; no job is lost
+exit 7
 """)
     assert "made anew from 1 job folders" in session.run("hpcjob doctor --rebuild")
     assert "out| j1\tsolve\tpending\t" in session.run("hpcjob status")
@@ -105,6 +181,10 @@ def test_completion_script(session: Session, shell: str) -> None:
 def test_completion_of_another_shell(session: Session) -> None:
     session.check(r"""
 $ hpcjob completion csh
+err| error: there is no completion for 'csh'
+err|
+err| hint: did you mean zsh?
+exit 2
 """)
 
 

@@ -166,7 +166,7 @@ def test_options_override_the_job_file_and_repeatable_ones_add_to_it(session: Se
     )
     text = session.run("hpcjob render job.yaml -N 2 --mem-per-cpu 1G --env A=option --module fftw -J short")
     assert "#SBATCH --nodes=2\n" in text
-    assert "#SBATCH --mem-per-cpu=1024M\n" in text
+    assert "#SBATCH --mem-per-cpu=1G\n" in text
     assert "--mem=" not in text
     assert "A=option" in text
     assert "B=file" in text
@@ -280,7 +280,7 @@ err| j1 solve: submitted to cluster as slurm job 1
 err|   shape   1 node, 1 rank, array 0-1, 00:30:00
 err|   script  /home/data/jobs/2023-11-14-solve-000000000001/job.sh
 err| j1 solve: 2 pending
-err| j1 solve: 1/2 done, 1 pending
+err| j1 solve: 1/2 done
 err| j1 solve: 1/2 done, 1 failed
 err| error: j1 failed: of its 2 tasks, 1 failed
 err|

@@ -158,12 +158,12 @@ def test_fifty_submissions_at_once(service: Service, home: Path) -> None:
         records = list(pool.map(one, range(50)))
     assert len({record.native_id for record in records}) == 50
     assert {record.state for record in service.wait(records, timeout=120)} == {S.DONE}
-    assert len(supervisors(home)) <= 1
+    holds(lambda: len(supervisors(home)) <= 1)
 
 
 def test_the_supervisor_goes_when_there_is_nothing_to_do(service: Service, home: Path) -> None:
     service.wait([submit(service, "true")], timeout=60)
-    assert len(supervisors(home)) == 1
+    holds(lambda: len(supervisors(home)) == 1)
     holds(lambda: not supervisors(home))
     assert service.wait([submit(service, "true")], timeout=60)[0].state is S.DONE
 
@@ -202,7 +202,7 @@ def test_a_queue_that_cannot_be_written(service: Service, home: Path, monkeypatc
 
 def test_no_secret_is_kept_after_the_end(service: Service, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_SECRET_TOKEN", "hunter2-secret")
-    record = submit(service, "bash", "-c", "[ $MY_SECRET_TOKEN = hunter2-secret ]")
+    record = submit(service, "bash", "-c", '[ -n "$MY_SECRET_TOKEN" ]')
     assert service.wait([record], timeout=60)[0].state is S.DONE
     files = [file for file in (home / "home").rglob("*") if file.is_file()]
     assert [file for file in files if b"hunter2-secret" in file.read_bytes()] == []

@@ -10,7 +10,7 @@ import pytest
 from hpcjobs.errors import RefusedError
 from hpcjobs.record import JobRecord, JobState, JobStatus
 from hpcjobs.schedulers.local import Local, capacity, status
-from hpcjobs.schedulers.local_queue import End, Job, Need, Queue, Run, decide, indices, need
+from hpcjobs.schedulers.local_queue import End, Job, Need, Queue, Run, decide, need
 
 S = JobState
 MACHINE = Need(cores=4, memory=1000, gpus=2)
@@ -32,7 +32,10 @@ def states(**known: JobState) -> Callable[[str], JobState | None]:
     return lambda native_id: known.get(f"j{native_id}")
 
 
-def started(jobs: list[Job], state_of: Callable[[str], JobState | None] = states()) -> list[tuple[int, int]]:
+NOBODY = states()
+
+
+def started(jobs: list[Job], state_of: Callable[[str], JobState | None] = NOBODY) -> list[tuple[int, int]]:
     return [(start.job.id, start.index) for start in decide(jobs, MACHINE, state_of)]
 
 
@@ -44,12 +47,12 @@ def test_first_come_first_served() -> None:
 
 @pytest.mark.parametrize("wants", [Need(cores=4), Need(memory=600), Need(gpus=2)])
 def test_what_runs_takes_its_share(wants: Need) -> None:
-    busy = job(1, wants, waiting="", running={0: run((0, 1) if wants.gpus else ())})
+    busy = job(1, wants, waiting=set(), running={0: run((0, 1) if wants.gpus else ())})
     assert started([busy, job(2, wants)]) == []
 
 
 def test_each_gpu_is_given_once() -> None:
-    busy = job(1, Need(gpus=1), waiting="", running={0: run((0,))})
+    busy = job(1, Need(gpus=1), waiting=set(), running={0: run((0,))})
     (start,) = decide([busy, job(2, Need(gpus=1))], MACHINE, states())
     assert start.gpus == (1,)
 
@@ -61,10 +64,10 @@ def test_a_held_job_blocks_nobody() -> None:
 
 
 def test_an_array_starts_as_many_as_its_limit_allows() -> None:
-    jobs = [job(1, array="0-9", waiting="0-9", limit=2), job(2)]
+    jobs = [job(1, array="0-9", waiting=set(range(10)), limit=2), job(2)]
     assert started(jobs) == [(1, 0), (1, 1), (2, 0)]
     assert jobs[0].reason == "JobArrayTaskLimit"
-    wide = job(3, array="0-9", waiting="0-9")
+    wide = job(3, array="0-9", waiting=set(range(10)))
     assert started([wide]) == [(3, n) for n in range(4)]
     assert wide.reason == "Resources"
 
@@ -110,12 +113,14 @@ def test_a_job_survives_its_file(tmp_path: Path) -> None:
     queue = Queue(tmp_path)
     queue.make()
     queue.make()
-    whole = job(7, Need(2, 3, 1), running={3: run((1,))}, ended={4: End("failed", 2)}, array="0-9", waiting="0-2")
+    whole = job(
+        7, Need(2, 3, 1), running={3: run((1,))}, ended={4: End("failed", 2)}, array="0-9", waiting=set(range(3))
+    )
     queue.save(whole)
     assert Queue(tmp_path).load(7) == whole
     assert Queue(tmp_path).load(8) is None
     whole.finish(3, End("done", 0, ended=9.0))
-    for index in indices("0-2"):
+    for index in range(3):
         whole.finish(index, End("cancelled", ended=9.0))
     queue.save(whole)
     assert queue.load_active() == []
@@ -125,12 +130,12 @@ def test_a_job_survives_its_file(tmp_path: Path) -> None:
 
 
 def test_an_array_of_ten_thousand_stays_small() -> None:
-    big = job(1, array="0-9999", waiting="0-9999")
+    big = job(1, array="0-9999", waiting=set(range(10000)))
     for index in range(0, 9999, 2):
         big.finish(index, End("done", 0))
     for index in range(1, 9999, 2):
         big.finish(index, End("done", 0))
-    assert big.done == "0-9998"
+    assert big.done == set(range(9999))
     assert len(big.to_json()) < 500
 
 
@@ -146,14 +151,14 @@ def test_status_of_what_waits(known: Job, expected: JobStatus) -> None:
 
 
 def test_status_of_what_runs_and_of_what_ended() -> None:
-    running = status(job(1, waiting="", running={0: run()}))
+    running = status(job(1, waiting=set(), running={0: run()}))
     assert (running.state, running.started) == (S.RUNNING, 1.0)
-    ended = status(job(1, waiting="", ended={0: End("timeout", 143, 15, 1.0, 9.0)}))
+    ended = status(job(1, waiting=set(), ended={0: End("timeout", 143, 15, 1.0, 9.0)}))
     assert (ended.state, ended.exit_code, ended.signal, ended.ended) == (S.TIMEOUT, 143, 15, 9.0)
 
 
 def test_status_of_an_array() -> None:
-    some = job(1, array="0-4", waiting="3-4", done="0", running={2: run()}, ended={1: End("failed", 5)})
+    some = job(1, array="0-4", waiting=set(range(3, 5)), done={0}, running={2: run()}, ended={1: End("failed", 5)})
     found = status(some)
     assert found.tasks is not None
     assert found.tasks.states == {"done": "0", "failed": "1", "pending": "3-4", "running": "2"}

@@ -1,0 +1,133 @@
+"""The JSON that `--json` prints, as JSON schemas (draft 2020-12): docs/reference/json/ is made from this.
+
+Within version 1 keys are only added. Times are ISO 8601 in UTC, durations seconds, null what is not known.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hpcjobs.cli.out import JSON_VERSION
+from hpcjobs.record import JobState
+
+Schema = dict[str, Any]
+
+TEXT: Schema = {"type": "string"}
+NUMBER: Schema = {"type": "integer"}
+FLAG: Schema = {"type": "boolean"}
+STATE: Schema = {"enum": [state.value for state in JobState]}
+
+
+def _or_null(schema: Schema) -> Schema:
+    kinds = schema["type"]
+    return {**schema, "type": [*([kinds] if isinstance(kinds, str) else kinds), "null"]}
+
+
+def _list(items: Schema) -> Schema:
+    return {"type": "array", "items": items}
+
+
+def _map(values: Schema) -> Schema:
+    return {"type": "object", "additionalProperties": values}
+
+
+def _object(**properties: Schema) -> Schema:
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+ID: Schema = {"type": "string", "pattern": "^j[0-9]+$"}
+TIME = _or_null({"type": "string", "format": "date-time", "pattern": "Z$"})
+SECONDS = _or_null({"type": "number", "minimum": 0})
+WORD = _or_null(TEXT)
+
+ERROR = _object(message=TEXT, hint=TEXT, code=NUMBER)
+
+JOB = _object(
+    id=ID,
+    native_id=WORD,
+    name=TEXT,
+    state=STATE,
+    final=FLAG,
+    scheduler_state=WORD,
+    reason=WORD,
+    exit_code=_or_null(NUMBER),
+    signal=_or_null(NUMBER),
+    site=TEXT,
+    scheduler=TEXT,
+    partition=WORD,
+    nodes=NUMBER,
+    ntasks=NUMBER,
+    node_list=WORD,
+    time_limit=SECONDS,
+    elapsed=SECONDS,
+    restarts=NUMBER,
+    array=WORD,
+    tasks=_or_null(_object(states=_map(TEXT), exit_codes=_map(NUMBER))),
+    created=TIME,
+    submitted=TIME,
+    started=TIME,
+    ended=TIME,
+    seen=TIME,
+    image=WORD,
+    command=_list(TEXT),
+    workdir=TEXT,
+    folder=TEXT,
+    output=TEXT,
+    error=TEXT,
+)
+FAILURE = _or_null(_object(words=TEXT, advice=TEXT, tail=_list(TEXT), file=WORD))
+SHOWN = _object(**JOB["properties"], script=TEXT, plan={"type": "object"}, failure=FAILURE)
+PROBLEM = _object(
+    level={"enum": ["error", "warning", "advice"]},
+    path=WORD,
+    message=TEXT,
+    hint=WORD,
+    file=WORD,
+    line=_or_null(NUMBER),
+)
+EXPLANATION = _object(id=ID, state=STATE, reason=WORD, words=TEXT, advice=WORD, expected_start=TIME)
+OUTCOME = _object(id=ID, state=STATE, problem=WORD)
+FINDING = _object(level={"enum": ["ok", "warning", "error"]}, subject=TEXT, message=TEXT, hint=TEXT)
+SITE = _object(name=TEXT, description=TEXT, origin=TEXT, file=TEXT, shadowed=FLAG, problem=WORD)
+MATCH = _object(name=TEXT, matches=FLAG, origin=TEXT, file=TEXT, why=TEXT)
+SETTING = _object(path=TEXT, value={}, origin=TEXT)
+TEMPLATE = _object(name=TEXT, origin=TEXT, file=TEXT)
+
+_JOBS = {"jobs": _list(JOB)}
+_OUTCOMES = {"jobs": _list(OUTCOME)}
+OUTPUTS: dict[str, dict[str, Schema]] = {
+    "submit": _JOBS,
+    "resubmit": _JOBS,
+    "status": _JOBS,
+    "history": _JOBS,
+    "wait": _JOBS,
+    "show": {"jobs": _list(SHOWN)},
+    "render": {"script": TEXT, "template": TEXT, "plan": {"type": "object"}},
+    "explain": {"explanations": _list(EXPLANATION)},
+    "cancel": _OUTCOMES,
+    "hold": _OUTCOMES,
+    "release": _OUTCOMES,
+    "doctor": {"findings": _list(FINDING)},
+    "site-list": {"sites": _list(SITE)},
+    "site-detect": {"sites": _list(MATCH)},
+    "site-show": {"name": TEXT, "file": TEXT, "origin": TEXT, "settings": _list(SETTING)},
+    "site-validate": {"checked": _list(TEXT), "problems": _list(PROBLEM)},
+    "template-list": {"templates": _list(TEMPLATE)},
+    "template-check": {"checked": _list(TEXT), "problems": _list(TEXT)},
+}
+# They print what they know although a scheduler did not answer.
+_PARTIAL = {"status", "show"}
+
+
+def schema(output: str) -> Schema:
+    """The schema of what `hpcjob OUTPUT --json` prints: the answer, or an error (for some verbs, both)."""
+    version = {"const": JSON_VERSION}
+    answer = _object(version=version, **OUTPUTS[output])
+    if output in _PARTIAL:
+        answer["properties"]["error"] = ERROR
+    verb = output.replace("-", " ")
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"hpcjob {verb} --json",
+        "oneOf": [answer, _object(version=version, error=ERROR)],
+    }

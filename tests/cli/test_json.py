@@ -1,0 +1,85 @@
+"""What `--json` prints is what the schemas in docs/reference/json say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+import pytest
+
+from hpcjobs.cli.schemas import OUTPUTS
+
+if TYPE_CHECKING:
+    from conftest import Session
+
+SCHEMAS = Path(__file__).parents[2] / "docs/reference/json"
+
+# Every output, in a home with one job that is done, a failed array and a job that waits.
+LINES = [
+    "submit -- ./solve",
+    "submit -N 9 -- ./solve",
+    "resubmit j1",
+    "resubmit j99",
+    "status",
+    "status j99",
+    "history",
+    "wait j1",
+    "wait j3 --timeout 1",
+    "show j1 j2 j3",
+    "render -N 2 -- ./solve",
+    "explain j1 j2 j3",
+    "cancel j1 j3",
+    "hold j3",
+    "release j3",
+    "doctor",
+    "site list",
+    "site detect",
+    "site show",
+    "site validate cluster",
+    "site validate nothing",
+    "template list",
+    "template check",
+]
+
+
+@pytest.fixture
+def jobs(session: Session) -> Session:
+    for more in ("", "-a 0-1", ""):
+        session.run(f"hpcjob submit {more} -- ./solve")
+    session.finish("1")
+    session.finish("2", index=0)
+    session.finish("2", 1, index=1, error="oops\n")
+    return session
+
+
+def _answer(session: Session, line: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the line prints, and the schema of that."""
+    head, dashes, command = line.partition(" -- ")
+    text = session.run(f"hpcjob {head} --json{dashes}{command}")
+    printed = [each.removeprefix("out| ") for each in text.splitlines() if each.startswith("out| ")]
+    words = line.split()
+    output = "-".join(words[:2] if words[0] in {"site", "template"} else words[:1])
+    assert len(printed) == 1, "exactly one value"
+    assert "err| " not in text
+    return json.loads(printed[0]), json.loads((SCHEMAS / f"{output}.schema.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_the_output_is_as_its_schema_says(jobs: Session, line: str) -> None:
+    answer, schema = _answer(jobs, line)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.Draft202012Validator(schema).validate(answer)
+
+
+@pytest.mark.parametrize("line", ["status", "show j3", "cancel j3", "explain j3", "submit -- ./solve"])
+def test_a_scheduler_that_does_not_answer(jobs: Session, line: str) -> None:
+    jobs.slurm.down = True
+    answer, schema = _answer(jobs, line)
+    jsonschema.Draft202012Validator(schema).validate(answer)
+    assert answer["error"]["code"] == 5
+
+
+def test_every_output_is_looked_at() -> None:
+    assert {"-".join(line.split()[: 1 + line.startswith(("site ", "template "))]) for line in LINES} == set(OUTPUTS)
