@@ -538,7 +538,7 @@ class Service:
         """Jobs that one scheduler command can answer for, together with that scheduler."""
         groups: dict[str, tuple[Scheduler, list[JobRecord]]] = {}
         for record in records:
-            key = f"{record.scheduler}:{record.site}:{json.dumps(record.options, sort_keys=True)}"
+            key = f"{record.scheduler}:{record.site}:{record.options}"
             if key not in groups:
                 groups[key] = (self._scheduler(record.scheduler, record.options), [])
             groups[key][1].append(record)

@@ -50,8 +50,8 @@ class Store:
     """The database at `path`; opened, and made if need be, at the first use."""
 
     def __init__(self, path: Path | None = None) -> None:
-        self.path = path or paths.database()
         self._open: sqlite3.Connection | None = None
+        self.path = path or paths.database()
 
     # ------------------------------------------------------------------------------------- opening
 
@@ -93,6 +93,10 @@ class Store:
         if self._open is not None:
             self._open.close()
             self._open = None
+
+    def __del__(self) -> None:
+        """Close what nobody closed."""
+        self.close()
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

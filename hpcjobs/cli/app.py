@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any
 
 import typer
 from typer._click.exceptions import ClickException, NoSuchOption  # re-exported by no public module
@@ -127,7 +127,8 @@ def build(name: str, target: Any) -> Any:
 def _command(name: str, function: Callable[..., Any]) -> Any:
     """The command whose parameters are annotated with the names of options.py."""
     declared = inspect.unwrap(function)  # whose parameters are the options
-    declared.__annotations__ = get_type_hints(declared, localns=vars(options), include_extras=True)
+    # Not typing.get_type_hints: before Python 3.11 it would wrap what defaults to None once more.
+    declared.__annotations__ = inspect.get_annotations(declared, locals=vars(options), eval_str=True)
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
     app.command(name, cls=VerbWithCommand if "command" in declared.__annotations__ else Verb)(function)
     command = typer.main.get_command(app)

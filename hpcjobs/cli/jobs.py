@@ -75,7 +75,7 @@ def _task_rows(chosen: Selected) -> list[tuple[tuple[str, ...], JobState]]:
     record = chosen.record
     known = record.tasks.each() if record.tasks else {}
     codes = record.tasks.codes if record.tasks else {}
-    rows = []
+    rows: list[tuple[tuple[str, ...], JobState]] = []
     for index in chosen.indices:
         state = known.get(index, record.state)
         code = f"exit {codes[str(index)]}" if str(index) in codes else ""

@@ -103,10 +103,10 @@ _EXIT_CODES = (
 
 def json_page() -> str:
     """docs/reference/json.md: which verb prints what."""
-    rows = [
-        f"| `hpcjob {output.replace('-', ' ')}` | {', '.join(f'`{key}`' for key in keys)} | [schema](json/{output}.schema.json) |"
-        for output, keys in schemas.OUTPUTS.items()
-    ]
+    rows = []
+    for output, keys in schemas.OUTPUTS.items():
+        names = ", ".join(f"`{key}`" for key in keys)
+        rows.append(f"| `hpcjob {output.replace('-', ' ')}` | {names} | [schema](json/{output}.schema.json) |")
     return "\n".join([*_JSON, *rows, ""])
 
 

@@ -76,7 +76,7 @@ JOB = _object(
     error=TEXT,
 )
 FAILURE = _or_null(_object(words=TEXT, advice=TEXT, tail=_list(TEXT), file=WORD))
-SHOWN = _object(**JOB["properties"], script=TEXT, plan={"type": "object"}, failure=FAILURE)
+SHOWN = _object(**JOB["properties"], script=TEXT, plan=_or_null({"type": "object"}), failure=FAILURE)
 PROBLEM = _object(
     level={"enum": ["error", "warning", "advice"]},
     path=WORD,

@@ -53,9 +53,18 @@ def _to_json(service: Service, record: JobRecord) -> dict[str, Any]:
     return {
         **words.to_json(record),
         "script": str(paths.JobFolder(Path(record.folder)).script),
-        "plan": service.plan_of(record),
+        "plan": _plan(service, record),
         "failure": words.failure_json(service.failure(record)),
     }
+
+
+def _plan(service: Service, record: JobRecord) -> dict[str, Any] | None:
+    """The stored plan; None, and a warning, if somebody removed it."""
+    try:
+        return dict(service.plan_of(record))
+    except HpcjobError as error:
+        out.warn(error.message)
+        return None
 
 
 def _say(service: Service, record: JobRecord) -> None:
@@ -63,12 +72,7 @@ def _say(service: Service, record: JobRecord) -> None:
     out.say(f"{out.paint(record.label, 'bold', sys.stdout)} {out.clean(record.name)}: {state}")
     for key, value in _facts(record):
         out.say(f"  {key:<10}{out.clean(value)}")
-    try:
-        notes = service.plan_of(record).get("notes")
-    except HpcjobError as error:
-        out.warn(error.message)
-        notes = None
-    if isinstance(notes, list) and notes:
+    if notes := (_plan(service, record) or {}).get("notes"):
         out.say("decisions")
         for note in notes:
             _say_note(note)

@@ -1,0 +1,79 @@
+"""What start-up imports: sets of modules, not milliseconds, so that the tests say the same on any machine.
+
+docs/adr/0003 tells what each of them costs.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Everything that takes more than a few milliseconds, and what drags it in.
+SLOW = {
+    "argparse", "asyncio", "click", "email", "hashlib", "http", "importlib.metadata", "jinja2", "json", "logging",
+    "markupsafe", "pydantic", "pydantic_core", "rich", "secrets", "shellingham", "socket", "sqlite3", "ssl",
+    "subprocess", "tempfile", "typer", "yaml",
+}  # fmt: skip
+OWN = {"hpcjobs.cli.main", "hpcjobs.model", "hpcjobs.plan", "hpcjobs.render", "hpcjobs.service", "hpcjobs.site"}
+
+
+def loaded(home: Path, *words: str) -> set[str]:
+    """The slow modules and the own ones that a command line loads."""
+    program = (
+        "import sys; from hpcjobs.__main__ import main; code = main(sys.argv[1:]); sys.stdout.flush();"
+        "sys.stderr.write('\\n' + ' '.join(sys.modules)); sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words],
+        env={**os.environ, "HPCJOBS_HOME": str(home), "HOME": str(home), "HPCJOBS_SITE": "local"},
+        cwd=home,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(done.stderr.rpartition("\n")[2].split()) & (SLOW | OWN)
+
+
+@pytest.mark.parametrize("words", [(), ("--help",), ("--version",)])
+def test_help_and_version_import_nothing(tmp_path: Path, words: tuple[str, ...]) -> None:
+    assert loaded(tmp_path, *words) == set()
+
+
+STATUS = {"hpcjobs.cli.main", "hpcjobs.service", "json", "sqlite3"}
+PARSER = {"typer", "subprocess", "shellingham"}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A home with one job of the local scheduler."""
+    loaded(tmp_path, "submit", "--runtime", "none", "--hold", "--", "true")
+    return tmp_path
+
+
+@pytest.mark.parametrize("words", [("status",), ("status", "--json"), ("history",)])
+def test_status_without_a_job_has_no_parser_and_starts_nothing(tmp_path: Path, words: tuple[str, ...]) -> None:
+    assert loaded(tmp_path, *words) == STATUS
+
+
+@pytest.mark.parametrize("words", [("status",), ("show", "j1"), ("hold", "j1"), ("cancel", "j1"), ("explain", "j1")])
+def test_asking_the_scheduler_adds_what_starts_programs(home: Path, words: tuple[str, ...]) -> None:
+    # The local scheduler plans with nodes, and is a program of its own.
+    assert loaded(home, *words) <= STATUS | {"logging", "subprocess", "hpcjobs.model"}
+
+
+@pytest.mark.parametrize("words", [("status", "--color", "auto"), ("logs", "j1"), ("history", "-n", "1")])
+def test_options_add_the_parser_and_no_more(home: Path, words: tuple[str, ...]) -> None:
+    assert loaded(home, *words) <= STATUS | PARSER | {"logging", "hpcjobs.model"}
+
+
+def test_a_dry_run_reads_yaml_and_renders_and_no_more(tmp_path: Path) -> None:
+    found = loaded(tmp_path, "submit", "--dry-run", "--runtime", "none", "--", "true")
+    assert found >= {"yaml", "pydantic", "jinja2", "typer"}
+    assert found & {"argparse", "asyncio", "click", "http", "rich", "ssl"} == set()
