@@ -6,12 +6,14 @@ from the docstrings below each field); nothing here imports anything slow. Names
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
-from hpcjobs.units import Duration, Memory  # noqa: TC001 - pydantic resolves these annotations at run time
+from hpcjobs.units import Duration, Memory
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from hpcjobs.shell import Shell
 
 # For pydantic: unknown keys are refused.
@@ -477,3 +479,54 @@ class Script:
 
     text: str
     template: str  # the file it came from
+
+
+# -------------------------------------------------------------------------------------- from JSON, back
+
+T = TypeVar("T")
+
+
+def restore(cls: type[T], data: Mapping[str, Any]) -> T:
+    """A value of the model from what `json` makes of its `asdict`, or of a part of it.
+
+    For data of our own that was checked before it was written; keys of a newer version are left out.
+    """
+    known = {f.name: f.type for f in fields(cls)}  # type: ignore[arg-type]  # a dataclass
+    values = {key: _restored(cls, key, str(known[key]), value) for key, value in data.items() if key in known}
+    return cls(**values)
+
+
+def _restored(cls: type, key: str, annotation: str, value: Any) -> Any:
+    if value is None:
+        return None
+    if cls is Site and key == "defaults":
+        return {name: _restored(JobSpec, name, _JOB_TYPES.get(name, ""), item) for name, item in value.items()}
+    for name, made in _MADE.items():
+        if name not in annotation:
+            continue
+        if annotation.startswith("dict["):
+            return {part: restore(made, item) for part, item in value.items()}
+        if annotation.startswith("tuple["):
+            return tuple(restore(made, item) for item in value)
+        return restore(made, value)
+    if "Duration" in annotation:
+        return Duration(value)
+    if "Memory" in annotation:
+        return Memory(value)
+    return tuple(value) if annotation.startswith("tuple[") else value
+
+
+_MADE: dict[str, type] = {
+    made.__name__: made
+    for made in (
+        NodeShape,
+        Partition,
+        SchedulerConfig,
+        GpuConfig,
+        LauncherConfig,
+        RuntimeConfig,
+        MpiConfig,
+        DetectConfig,
+    )
+}
+_JOB_TYPES = {f.name: str(f.type) for f in fields(JobSpec)}

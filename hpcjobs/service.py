@@ -6,7 +6,7 @@ import json
 import os
 import re
 import time
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,7 +22,7 @@ from hpcjobs.errors import (
 )
 from hpcjobs.record import JobRecord, JobState, JobStatus, Tasks
 from hpcjobs.store import Store, submission_lock, submission_under_way
-from hpcjobs.units import Duration, Memory, format_indices, parse_indices
+from hpcjobs.units import format_indices, parse_indices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -115,7 +115,7 @@ class Service:
         from hpcjobs import site as sites
         from hpcjobs.model import HostFacts
 
-        loaded = sites.choose(site, site_file)
+        loaded = sites.choose(site, site_file, cached=True)
         scheduler = self._scheduler(loaded.site.scheduler.kind, asdict(loaded.site.scheduler))
         found = self._with_limits(loaded.site, scheduler)
         asked = plan.with_defaults(spec, found)
@@ -222,7 +222,7 @@ class Service:
         return replace(site, partitions=self._asked_partitions(site, scheduler))
 
     def _asked_partitions(self, site: Site, scheduler: Scheduler) -> dict[str, Partition]:
-        from hpcjobs.model import NodeShape, Partition
+        from hpcjobs.model import Partition, restore
 
         key = re.sub(r"\W", "_", f"{os.uname().nodename}-{site.name}-{os.environ.get('SLURM_CONF', '')}")
         file = paths.cache_home() / f"partitions-{key}.json"
@@ -235,22 +235,7 @@ class Service:
         if not fresh:
             cached = {"at": now, "partitions": {n: asdict(p) for n, p in scheduler.partitions().items()}}
             _cache(file, cached)
-        return {
-            name: Partition(
-                **{
-                    **data,
-                    "max_time": Duration(data["max_time"]) if data["max_time"] else None,
-                    "node": NodeShape(
-                        **{
-                            **data["node"],
-                            "memory": Memory(data["node"]["memory"]) if data["node"]["memory"] else None,
-                        }
-                    ),
-                    "require": tuple(data["require"]),
-                }
-            )
-            for name, data in cached["partitions"].items()
-        }
+        return {name: restore(Partition, data) for name, data in cached["partitions"].items()}
 
     def _jobs_folder(self, site: Site) -> Path:
         if not site.jobs_folder:
@@ -624,17 +609,9 @@ def job_files(prepared: Prepared) -> dict[str, str]:
 
 def spec_from_json(data: Mapping[str, Any]) -> JobSpec:
     """The request that `job_files` stored."""
-    from hpcjobs.model import JobSpec
+    from hpcjobs.model import JobSpec, restore
 
-    types = {"mem": Memory, "mem_per_cpu": Memory, "time": Duration}
-    known = {f.name for f in fields(JobSpec)}
-    values: dict[str, Any] = {key: value for key, value in data.items() if key in known}
-    for key, value in values.items():
-        if isinstance(value, list):
-            values[key] = tuple(value)
-        elif key in types and value is not None:
-            values[key] = types[key](value)
-    return JobSpec(**values)
+    return restore(JobSpec, data)
 
 
 def make_log_folders(plan: Plan) -> None:

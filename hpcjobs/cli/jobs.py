@@ -108,7 +108,7 @@ def _counts(tasks: Tasks) -> str:
 
 def reason(record: JobRecord) -> str:
     """Why it is where it is, in a word or two."""
-    if record.state.final and record.state is not JobState.DONE and not record.array:
+    if record.state is JobState.FAILED and not record.array:
         if record.signal:
             return f"signal {record.signal}"
         if record.exit_code:
@@ -213,7 +213,7 @@ def tell_failure(record: JobRecord, failure: Failure) -> None:
     """Why it ended badly, the last lines of its error file and what to do, on stderr."""
     out.tell(f"{out.paint('error:', 'red', sys.stderr)} {record.label} {record.state}: {failure.words}")
     if failure.tail:
-        out.tell(f"last lines of {failure.file}:")
+        out.tell(f"last lines of {out.clean(out.short(failure.file))}:")
         for line in failure.tail:
             out.tell(f"    {line}")
     if failure.advice:

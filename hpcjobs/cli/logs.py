@@ -43,7 +43,7 @@ def logs(job: Selector, *, follow: Follow = False, error: ErrorFile = False, lin
         tail.skip_to_last(lines)
     if follow:
         with going_on([record]):
-            follow_files(service, record, [tail])
+            words.tell_state(follow_files(service, record, [tail]))
     elif not tail.copy() and not file.exists():
         _explain_absence(record, file)
     return 0

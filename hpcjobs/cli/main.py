@@ -30,11 +30,12 @@ def run(words: Sequence[str]) -> int:
         sys.stdout.flush()
     except HpcjobError as error:
         code = _report(error, words)
-    except KeyboardInterrupt:
-        out.tell("interrupted")
+    except KeyboardInterrupt as interrupt:
+        if not interrupt.args:  # nobody has said anything about it yet
+            out.tell("interrupted")
         code = _INTERRUPTED
     except BrokenPipeError:
-        raise
+        raise  # the caller's affair
     except Exception as error:  # noqa: BLE001 - the last line of defence
         code = _report_bug(error, words)
     finally:

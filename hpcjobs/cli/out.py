@@ -116,6 +116,12 @@ def local(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds)) if seconds else "-"
 
 
+def short(path: str) -> str:
+    """The path as people write it, with `~` for their home."""
+    home = os.path.expanduser("~")  # noqa: PTH111 - Path.home() is no text
+    return "~" + path[len(home) :] if path.startswith(home + "/") and home != "/" else path
+
+
 def width() -> int:
     """Columns of the terminal."""
     from shutil import get_terminal_size

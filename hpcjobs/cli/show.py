@@ -77,10 +77,10 @@ def _say(service: Service, record: JobRecord) -> None:
         for note in notes:
             _say_note(note)
     if failure := service.failure(record):
-        out.say(f"{out.paint('why', 'red', sys.stdout)}")
+        out.say(f"{out.paint('why it ended so', 'red', sys.stdout)}")
         out.say(f"  {failure.words}")
         if failure.tail:
-            out.say(f"last lines of {failure.file}")
+            out.say(f"last lines of {out.clean(out.short(failure.file))}")
         for line in failure.tail:
             out.say(f"  {line}")
         if failure.advice:
@@ -96,7 +96,7 @@ def _facts(record: JobRecord) -> Iterator[tuple[str, str]]:
 
     yield "command", join(record.command)
     if record.image:
-        yield "image", record.image
+        yield "image", out.short(record.image)
     native = f", id {record.native_id}" if record.native_id else ""
     partition = f", partition {record.partition}" if record.partition else ""
     yield "site", f"{record.site} ({record.scheduler}{native}{partition})"
@@ -114,8 +114,8 @@ def _facts(record: JobRecord) -> Iterator[tuple[str, str]]:
         yield "restarts", str(record.restarts)
     if record.reason:
         yield "reason", record.reason
-    yield "workdir", record.workdir
-    yield "script", str(paths.JobFolder(Path(record.folder)).script)
-    yield "output", record.output
+    yield "workdir", out.short(record.workdir)
+    yield "script", out.short(str(paths.JobFolder(Path(record.folder)).script))
+    yield "output", out.short(record.output)
     if record.error != record.output:
-        yield "error", record.error
+        yield "error", out.short(record.error)

@@ -282,7 +282,7 @@ def _tell_submitted(record: JobRecord, *, held: bool = False, follow: bool = Tru
     native = f"{record.scheduler} job {record.native_id}"
     out.tell(f"{record.label} {out.clean(record.name)}: submitted to {record.site} as {native}")
     out.tell(f"  shape   {words.shape(record)}{array}{limit}")
-    out.tell(f"  script  {paths.JobFolder(Path(record.folder)).script}")
+    out.tell(f"  script  {out.clean(out.short(str(paths.JobFolder(Path(record.folder)).script)))}")
     if held:
         out.tell(f"  held    hpcjob release {record.label} lets it start")
     elif follow:

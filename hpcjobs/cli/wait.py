@@ -65,4 +65,4 @@ def going_on(records: Sequence[JobRecord]) -> Iterator[None]:
         out.tell()
         out.tell(f"{found} {'goes' if len(records) == 1 else 'go'} on")
         out.hint(f"hpcjob wait {found} waits again, hpcjob cancel {found} ends it")
-        raise
+        raise KeyboardInterrupt(found) from None

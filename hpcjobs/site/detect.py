@@ -10,20 +10,20 @@ import os
 import re
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from shutil import which as find_program
 from typing import TYPE_CHECKING
 
 from hpcjobs.errors import HpcjobError, SiteError
 from hpcjobs.model import DetectConfig, LauncherConfig, Site
 from hpcjobs.paths import config_home
-from hpcjobs.site import yamlfile
-from hpcjobs.site.loading import Found, LoadedSite, files, load
+from hpcjobs.site import cache, yamlfile
+from hpcjobs.site.loading import Found, Layers, LoadedSite, files, find, load
 from hpcjobs.site.problems import ANY_NAME, Finding, Known, as_error, build
 from hpcjobs.units import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
 
 # The program that tells that a launcher or runtime is here. Both Open MPI and MPICH install `mpirun` and
 # `mpiexec`, with different options; these two names are each one's own.
@@ -72,10 +72,12 @@ def choose(
     *,
     known: Known = ANY_NAME,
     machine: Machine = HERE,
+    cached: bool = False,
 ) -> LoadedSite:
     """The site to use: the one named, else `$HPCJOBS_SITE`, else the user's `config.yaml`, else the one detected.
 
     Where the site leaves it to the machine, the launcher and the order of the runtimes are settled (`settle`).
+    A `cached` site may come without its origins.
 
     Raises:
         SiteError: its file is wrong, or two sites fit this machine equally well.
@@ -89,8 +91,18 @@ def choose(
     if not chosen:
         match = detect(machine)
         name, chosen = match.name, f"detected: {match.why}"
-    loaded = load(name, file, known=known, chosen=chosen)
+    loaded = _load_cached(name, file, chosen) if cached else load(name, file, known=known, chosen=chosen)
     return replace(loaded, site=settle(loaded.site, machine.which))
+
+
+def _load_cached(name: str, file: str, chosen: str) -> LoadedSite:
+    found = Found("file", Path(file).absolute()) if file else find(name)
+    around = [each.path for each in files()]
+    if site := cache.recall(found.path, around):
+        return LoadedSite(site, found.path, found.who, Layers(), chosen)
+    loaded = load(name, file, chosen=chosen)
+    cache.keep(loaded.file, loaded.site, [giver.path for giver, _ in loaded.layers.givers.values()], around)
+    return loaded
 
 
 def configured() -> str:

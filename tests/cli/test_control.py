@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from conftest import Session
+    from tests.cli.session import Session
 
 
 def test_cancel(session: Session) -> None:

@@ -13,7 +13,8 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conftest import Session
+    from hpcjobs.record import JobRecord
+    from tests.cli.session import Session
 
 
 def test_no_such_verb(session: Session) -> None:
@@ -130,6 +131,18 @@ exit 70
 """)
 
 
+def test_ctrl_c(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hpcjobs.service.Service.recent", interrupt)
+    session.check(r"""
+$ hpcjob status
+err| interrupted
+exit 130
+""")
+
+
 def test_a_home_that_cannot_be_written(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HPCJOBS_HOME", "/proc/nowhere")
     session.check(r"""
@@ -142,10 +155,11 @@ exit 7
 
 
 def test_logging_is_off_unless_asked_for(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "hpcjobs.service.Service.recent",
-        lambda *_: logging.getLogger("hpcjobs.process").info("squeue --me: exit 0 in 0.01 s") or [],
-    )
+    def recent(*_: object) -> list[JobRecord]:
+        logging.getLogger("hpcjobs.process").info("squeue --me: exit 0 after 0.01 s")
+        return []
+
+    monkeypatch.setattr("hpcjobs.service.Service.recent", recent)
     mark = "hpcjobs.process"
     assert mark not in session.run("hpcjob status")
     assert session.run("hpcjob status -v").count(mark) == 1

@@ -9,7 +9,7 @@ import pytest
 from hpcjobs.service import Service
 
 if TYPE_CHECKING:
-    from conftest import Session
+    from tests.cli.session import Session
 
 
 @pytest.fixture
@@ -140,10 +140,10 @@ out|   shape     1 node, 1 rank
 out|   time      - of 30:00
 out|   submitted 2023-11-14 22:13:20
 out|   reason    Priority
-out|   workdir   /home/work
-out|   script    /home/data/jobs/2023-11-14-fourth-000000000004/job.sh
-out|   output    /home/data/jobs/2023-11-14-fourth-000000000004/stdout.log
-out|   error     /home/data/jobs/2023-11-14-fourth-000000000004/stderr.log
+out|   workdir   ~/work
+out|   script    ~/data/jobs/2023-11-14-fourth-000000000004/job.sh
+out|   output    ~/data/jobs/2023-11-14-fourth-000000000004/stdout.log
+out|   error     ~/data/jobs/2023-11-14-fourth-000000000004/stderr.log
 err| error: squeue: Unable to contact slurm controller (connect failure)
 err|
 err| hint: Slurm's controller is down or busy: nothing was changed; try again in a minute
@@ -214,10 +214,10 @@ out|   time      1:05 of 30:00
 out|   submitted 2023-11-14 22:13:20
 out|   started   2023-11-14 22:13:20
 out|   ended     2023-11-14 22:14:25
-out|   workdir   /home/work
-out|   script    /home/data/jobs/2023-11-14-first-000000000001/job.sh
-out|   output    /home/data/jobs/2023-11-14-first-000000000001/stdout.log
-out|   error     /home/data/jobs/2023-11-14-first-000000000001/stderr.log
+out|   workdir   ~/work
+out|   script    ~/data/jobs/2023-11-14-first-000000000001/job.sh
+out|   output    ~/data/jobs/2023-11-14-first-000000000001/stdout.log
+out|   error     ~/data/jobs/2023-11-14-first-000000000001/stderr.log
 $ hpcjob show j2 j5
 out| j2 second: failed
 out|   command   ./solve in.nml
@@ -228,13 +228,13 @@ out|   time      1:05 of 20:00
 out|   submitted 2023-11-14 22:13:20
 out|   started   2023-11-14 22:14:25
 out|   ended     2023-11-14 22:15:30
-out|   workdir   /home/work
-out|   script    /home/data/jobs/2023-11-14-second-000000000002/job.sh
-out|   output    /home/data/jobs/2023-11-14-second-000000000002/stdout.log
-out|   error     /home/data/jobs/2023-11-14-second-000000000002/stderr.log
-out| why
+out|   workdir   ~/work
+out|   script    ~/data/jobs/2023-11-14-second-000000000002/job.sh
+out|   output    ~/data/jobs/2023-11-14-second-000000000002/stdout.log
+out|   error     ~/data/jobs/2023-11-14-second-000000000002/stderr.log
+out| why it ended so
 out|   the program returned exit code 3
-out| last lines of /home/data/jobs/2023-11-14-second-000000000002/stderr.log
+out| last lines of ~/data/jobs/2023-11-14-second-000000000002/stderr.log
 out|   reading in.nml
 out|   no such file: in.nml
 out|
@@ -246,10 +246,10 @@ out|   time      2:15 of 30:00
 out|   submitted 2023-11-14 22:13:20
 out|   started   2023-11-14 22:15:30
 out|   reason    Priority
-out|   workdir   /home/work
-out|   script    /home/data/jobs/2023-11-14-five-000000000005/job.sh
-out|   output    /home/data/jobs/2023-11-14-five-000000000005/stdout.%a.log
-out|   error     /home/data/jobs/2023-11-14-five-000000000005/stderr.%a.log
+out|   workdir   ~/work
+out|   script    ~/data/jobs/2023-11-14-five-000000000005/job.sh
+out|   output    ~/data/jobs/2023-11-14-five-000000000005/stdout.%a.log
+out|   error     ~/data/jobs/2023-11-14-five-000000000005/stderr.%a.log
 $ hpcjob show
 err| error: which job? hpcjob show needs one
 err|
@@ -281,10 +281,10 @@ out|   time      1:05 of 30:00
 out|   submitted 2023-11-14 22:13:20
 out|   started   2023-11-14 22:13:20
 out|   ended     2023-11-14 22:14:25
-out|   workdir   /home/work
-out|   script    /home/data/jobs/2023-11-14-first-000000000001/job.sh
-out|   output    /home/data/jobs/2023-11-14-first-000000000001/stdout.log
-out|   error     /home/data/jobs/2023-11-14-first-000000000001/stderr.log
+out|   workdir   ~/work
+out|   script    ~/data/jobs/2023-11-14-first-000000000001/job.sh
+out|   output    ~/data/jobs/2023-11-14-first-000000000001/stdout.log
+out|   error     ~/data/jobs/2023-11-14-first-000000000001/stderr.log
 err| warning: /home/data/jobs/2023-11-14-first-000000000001/plan.json: No such file or directory
 $ hpcjob show j1 --script
 err| error: /home/data/jobs/2023-11-14-first-000000000001/job.sh: No such file or directory
@@ -308,14 +308,14 @@ out| {"version": 1, "explanations": [{"id": "j4", "state": "pending", "reason": 
 """)
 
 
-def test_wait(jobs: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wait(jobs: Session) -> None:
     jobs.check(r"""
 $ hpcjob wait j1
 err| j1 first: done
 $ hpcjob wait j1 j2
 err| j2 second: failed
 err| error: j2 failed: the program returned exit code 3
-err| last lines of /home/data/jobs/2023-11-14-second-000000000002/stderr.log:
+err| last lines of ~/data/jobs/2023-11-14-second-000000000002/stderr.log:
 err|     reading in.nml
 err|     no such file: in.nml
 exit 1
@@ -333,16 +333,15 @@ $ hpcjob wait j4 --timeout 5 --json
 out| {"version": 1, "error": {"message": "1 of 1 jobs have not ended after 5 s", "hint": "they go on: hpcjob wait j4", "code": 124}}
 exit 124
 """)
-    monkeypatch.setitem(Service.__init__.__kwdefaults__, "sleep", lambda _: jobs.finish("4"))  # type: ignore[arg-type]
+    jobs.meanwhile(lambda: jobs.finish("4"))
     jobs.check(r"""
 $ hpcjob wait j4
 err| j4 fourth: done
 """)
 
 
-def test_watch_prints_changes_off_a_terminal(jobs: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    moments = iter([lambda: jobs.slurm.start("4"), lambda: None, lambda: jobs.finish("4", 1)])
-    monkeypatch.setattr("hpcjobs.cli.out.sleep", lambda _: next(moments)())
+def test_watch_prints_changes_off_a_terminal(jobs: Session) -> None:
+    jobs.meanwhile(lambda: jobs.slurm.start("4"), lambda: None, lambda: jobs.finish("4", 1))
     jobs.check(r"""
 $ hpcjob watch j1 j4
 out| ID	NAME	STATE	NODES	TIME/LIMIT	SITE	NATIVE	REASON
@@ -354,8 +353,8 @@ out| j4	fourth	failed	1(1)	1:05/30:00	cluster	4	exit 1
 
 
 @pytest.mark.usefixtures("terminal")
-def test_watch_draws_in_place_on_a_terminal(jobs: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hpcjobs.cli.out.sleep", lambda _: jobs.finish("4"))
+def test_watch_draws_in_place_on_a_terminal(jobs: Session) -> None:
+    jobs.meanwhile(lambda: jobs.finish("4"))
     text = jobs.run("hpcjob watch j4")
     assert text.count("ID  NAME") == 2
     assert text.count("\x1b[2F\x1b[J") == 1
@@ -364,11 +363,8 @@ def test_watch_draws_in_place_on_a_terminal(jobs: Session, monkeypatch: pytest.M
 @pytest.mark.usefixtures("terminal")
 def test_watch_shows_no_more_than_the_terminal_has_lines(jobs: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LINES", "5")
-    monkeypatch.setattr("hpcjobs.cli.out.sleep", lambda _: jobs.slurm.start("4"))
-    jobs.finish("4")
-    for index in (2, 3):
-        jobs.finish("5", index=index)
-    jobs.finish("3")
+    for native_id, index in (("3", None), ("4", None), ("5", 2), ("5", 3)):
+        jobs.finish(native_id, index=index)
     jobs.check(r"""
 $ hpcjob watch all
 out| ID  NAME    STATE               NODES  TIME/LIMIT  SITE     NATIVE  REASON
@@ -378,14 +374,9 @@ out| j5  five    3/4 done, 1 failed  1(1)   2:10/30:00  cluster  5       -
 
 
 @pytest.mark.parametrize("line", ["wait j4", "watch j4", "logs -f j4"])
-def test_ctrl_c_says_that_the_job_goes_on(jobs: Session, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(_: float) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("hpcjobs.cli.out.sleep", interrupt)
-    monkeypatch.setitem(Service.__init__.__kwdefaults__, "sleep", interrupt)  # type: ignore[arg-type]
+def test_ctrl_c_says_that_the_job_goes_on(jobs: Session, line: str) -> None:
+    jobs.interrupt()
     text = jobs.run(f"hpcjob {line}")
     assert text.endswith(
-        "err|\nerr| j4 goes on\nerr| hint: hpcjob wait j4 waits again, hpcjob cancel j4 ends it\n"
-        "err| interrupted\nexit 130\n"
+        "err|\nerr| j4 goes on\nerr| hint: hpcjob wait j4 waits again, hpcjob cancel j4 ends it\nexit 130\n"
     )

@@ -12,7 +12,7 @@ import pytest
 from hpcjobs.cli.schemas import OUTPUTS
 
 if TYPE_CHECKING:
-    from conftest import Session
+    from tests.cli.session import Session
 
 SCHEMAS = Path(__file__).parents[2] / "docs/reference/json"
 

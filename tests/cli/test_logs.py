@@ -11,7 +11,7 @@ from hpcjobs.service import Service
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conftest import Session
+    from tests.cli.session import Session
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ exit 6
 """)
 
 
-def test_follow_ends_with_the_job(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_follow_ends_with_the_job(session: Session) -> None:
     session.run("hpcjob submit -o out.log -- ./solve")
     file = session.home / "work/out.log"
 
@@ -111,16 +111,20 @@ def test_follow_ends_with_the_job(session: Session, monkeypatch: pytest.MonkeyPa
         with file.open("a") as stream:
             stream.write(text)
 
-    moments = iter([
-        lambda: session.slurm.start("1"), lambda: write("one\n"), lambda: write("tw"), lambda: write("o\n"),
-        lambda: None, lambda: (write("end\n"), session.finish("1")), lambda: None, lambda: None,
-    ])  # fmt: skip
-    monkeypatch.setattr("hpcjobs.cli.out.sleep", lambda _: next(moments)())
+    session.meanwhile(
+        lambda: session.slurm.start("1"),
+        lambda: write("one\n"),
+        lambda: write("tw"),
+        lambda: write("o\n"),
+        lambda: session.finish("1"),
+        lambda: write("end\n"),
+    )
     session.check(r"""
 $ hpcjob logs -f j1
 out| one
 out| two
 out| end
+err| j1 solve: done
 """)
 
 
@@ -145,15 +149,10 @@ def test_the_last_lines_are_those_of_tail(tmp_path: Path, content: bytes, lines:
     assert copy.getvalue() == b"".join(expected[-lines:] if lines else [])
 
 
-def test_service_is_not_asked_at_each_look(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_scheduler_is_not_asked_at_each_look(session: Session) -> None:
     session.run("hpcjob submit -o out.log -- ./solve")
-    moments = iter(range(12))
-
-    def look(_: float) -> None:
-        if next(moments) == 10:
-            session.finish("1")
-
-    monkeypatch.setattr("hpcjobs.cli.out.sleep", look)
+    session.meanwhile(*[lambda: None] * 10, lambda: session.finish("1"))
     session.run("hpcjob logs -f j1")
     assert Service().store.get(1).state == "done"
-    assert session.slurm.count("squeue") == 5
+    # Eleven looks at the file, a question at each fourth, and two commands for the end.
+    assert session.slurm.count("squeue") <= 5

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Session
+    from tests.cli.session import Session
 
 
 @pytest.fixture(autouse=True)

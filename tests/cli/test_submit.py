@@ -7,7 +7,7 @@ import pytest
 from hpcjobs.service import Service
 
 if TYPE_CHECKING:
-    from conftest import Session
+    from tests.cli.session import Session
 
 
 def test_the_id_alone_is_on_stdout(session: Session) -> None:
@@ -16,19 +16,19 @@ $ hpcjob submit --nodes 2 -n 4 --time 10 -J run1 -- ./solve in.nml
 out| j1
 err| j1 run1: submitted to cluster as slurm job 1
 err|   shape   2 nodes, 4 ranks, 00:10:00
-err|   script  /home/data/jobs/2023-11-14-run1-000000000001/job.sh
+err|   script  ~/data/jobs/2023-11-14-run1-000000000001/job.sh
 err|   follow  hpcjob logs -f j1
 $ hpcjob submit -H -- ./solve
 out| j2
 err| j2 solve: submitted to cluster as slurm job 2
 err|   shape   1 node, 1 rank, 00:30:00
-err|   script  /home/data/jobs/2023-11-14-solve-000000000002/job.sh
+err|   script  ~/data/jobs/2023-11-14-solve-000000000002/job.sh
 err|   held    hpcjob release j2 lets it start
 $ hpcjob submit -a 0-9%2 -- ./solve
 out| j3
 err| j3 solve: submitted to cluster as slurm job 3
 err|   shape   1 node, 1 rank, array 0-9, 00:30:00
-err|   script  /home/data/jobs/2023-11-14-solve-000000000003/job.sh
+err|   script  ~/data/jobs/2023-11-14-solve-000000000003/job.sh
 err|   follow  hpcjob watch j3
 $ hpcjob submit --json -- ./solve
 out| {"version": 1, "jobs": [{"id": "j4", "native_id": "4", "name": "solve", "state": "pending", "final": false, "scheduler_state": null, "reason": null, "exit_code": null, "signal": null, "site": "cluster", "scheduler": "slurm", "partition": null, "nodes": 1, "ntasks": 1, "node_list": null, "time_limit": 1800.0, "elapsed": null, "restarts": 0, "array": null, "tasks": null, "created": "2023-11-14T22:13:20Z", "submitted": "2023-11-14T22:13:20Z", "started": null, "ended": null, "seen": "2023-11-14T22:13:20Z", "image": null, "command": ["./solve"], "workdir": "/home/work", "folder": "/home/data/jobs/2023-11-14-solve-000000000004", "output": "/home/data/jobs/2023-11-14-solve-000000000004/stdout.log", "error": "/home/data/jobs/2023-11-14-solve-000000000004/stderr.log"}]}
@@ -216,39 +216,39 @@ err| hint: hpcjob submit --help runs one
 """)
 
 
-def test_wait_ends_with_the_job(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hpcjobs.cli.out.sleep", lambda _: session.finish("1"))
+def test_wait_ends_with_the_job(session: Session) -> None:
+    session.meanwhile(lambda: session.finish("1"))
     session.check(r"""
 $ hpcjob submit --wait -- ./solve
 out| j1
 err| j1 solve: submitted to cluster as slurm job 1
 err|   shape   1 node, 1 rank, 00:30:00
-err|   script  /home/data/jobs/2023-11-14-solve-000000000001/job.sh
+err|   script  ~/data/jobs/2023-11-14-solve-000000000001/job.sh
 err| j1 solve: done
 """)
 
 
-def test_wait_shows_what_the_job_writes_and_why_it_failed(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hpcjobs.cli.out.sleep", lambda _: session.finish("1", 3, error="a\nno such file: in.nml\n"))
+def test_wait_shows_what_the_job_writes_and_why_it_failed(session: Session) -> None:
+    session.meanwhile(lambda: session.finish("1", 3, error="a\nno such file: in.nml\n"))
     session.check(r"""
 $ hpcjob submit --wait -- ./solve
 out| j1
 err| j1 solve: submitted to cluster as slurm job 1
 err|   shape   1 node, 1 rank, 00:30:00
-err|   script  /home/data/jobs/2023-11-14-solve-000000000001/job.sh
+err|   script  ~/data/jobs/2023-11-14-solve-000000000001/job.sh
 err| a
 err| no such file: in.nml
 err| j1 solve: failed
 err| error: j1 failed: the program returned exit code 3
-err| last lines of /home/data/jobs/2023-11-14-solve-000000000001/stderr.log:
+err| last lines of ~/data/jobs/2023-11-14-solve-000000000001/stderr.log:
 err|     a
 err|     no such file: in.nml
 exit 1
 """)
 
 
-def test_wait_with_json_prints_one_value(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(Service.__init__.__kwdefaults__, "sleep", lambda _: session.finish("1", 3))  # type: ignore[arg-type]
+def test_wait_with_json_prints_one_value(session: Session) -> None:
+    session.meanwhile(lambda: session.finish("1", 3))
     session.check(r"""
 $ hpcjob submit --wait --json -- ./solve
 out| {"version": 1, "jobs": [{"id": "j1", "native_id": "1", "name": "solve", "state": "failed", "final": true, "scheduler_state": "FAILED", "reason": null, "exit_code": 3, "signal": null, "site": "cluster", "scheduler": "slurm", "partition": null, "nodes": 1, "ntasks": 1, "node_list": "n1", "time_limit": 1800.0, "elapsed": 65.0, "restarts": 0, "array": null, "tasks": null, "created": "2023-11-14T22:13:20Z", "submitted": "2023-11-14T22:13:20Z", "started": "2023-11-14T22:13:20Z", "ended": "2023-11-14T22:14:25Z", "seen": "2023-11-14T22:14:25Z", "image": null, "command": ["./solve"], "workdir": "/home/work", "folder": "/home/data/jobs/2023-11-14-solve-000000000001", "output": "/home/data/jobs/2023-11-14-solve-000000000001/stdout.log", "error": "/home/data/jobs/2023-11-14-solve-000000000001/stderr.log"}]}
@@ -262,7 +262,7 @@ $ hpcjob submit --wait --timeout 90 -- ./solve
 out| j1
 err| j1 solve: submitted to cluster as slurm job 1
 err|   shape   1 node, 1 rank, 00:30:00
-err|   script  /home/data/jobs/2023-11-14-solve-000000000001/job.sh
+err|   script  ~/data/jobs/2023-11-14-solve-000000000001/job.sh
 err| error: j1 has not ended after 90 s
 err|
 err| hint: it goes on: hpcjob wait j1
@@ -270,15 +270,14 @@ exit 124
 """)
 
 
-def test_wait_for_an_array_tells_its_counts(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    moments = iter([lambda: session.finish("1", index=0), lambda: session.finish("1", 1, index=1)])
-    monkeypatch.setitem(Service.__init__.__kwdefaults__, "sleep", lambda _: next(moments)())  # type: ignore[arg-type]
+def test_wait_for_an_array_tells_its_counts(session: Session) -> None:
+    session.meanwhile(lambda: session.finish("1", index=0), lambda: session.finish("1", 1, index=1))
     session.check(r"""
 $ hpcjob submit --wait -a 0-1 -- ./solve
 out| j1
 err| j1 solve: submitted to cluster as slurm job 1
 err|   shape   1 node, 1 rank, array 0-1, 00:30:00
-err|   script  /home/data/jobs/2023-11-14-solve-000000000001/job.sh
+err|   script  ~/data/jobs/2023-11-14-solve-000000000001/job.sh
 err| j1 solve: 2 pending
 err| j1 solve: 1/2 done
 err| j1 solve: 1/2 done, 1 failed
@@ -289,21 +288,17 @@ exit 1
 """)
 
 
-def test_ctrl_c_ends_the_wait_and_not_the_job(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(_: float) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("hpcjobs.cli.out.sleep", interrupt)
+def test_ctrl_c_ends_the_wait_and_not_the_job(session: Session) -> None:
+    session.interrupt()
     session.check(r"""
 $ hpcjob submit --wait -- ./solve
 out| j1
 err| j1 solve: submitted to cluster as slurm job 1
 err|   shape   1 node, 1 rank, 00:30:00
-err|   script  /home/data/jobs/2023-11-14-solve-000000000001/job.sh
+err|   script  ~/data/jobs/2023-11-14-solve-000000000001/job.sh
 err|
 err| j1 goes on
 err| hint: hpcjob wait j1 waits again, hpcjob cancel j1 ends it
-err| interrupted
 exit 130
 """)
     assert session.slurm.count("scancel") == 0
@@ -319,13 +314,13 @@ $ hpcjob resubmit j1
 out| j3
 err| j3 solve: submitted to cluster as slurm job 3
 err|   shape   2 nodes, 16 ranks, 00:30:00
-err|   script  /home/data/jobs/2023-11-14-solve-000000000003/job.sh
+err|   script  ~/data/jobs/2023-11-14-solve-000000000003/job.sh
 err|   follow  hpcjob logs -f j3
 $ hpcjob resubmit 'j2[failed]'
 out| j4
 err| j4 solve: submitted to cluster as slurm job 4
 err|   shape   1 node, 1 rank, array 1-2, 00:30:00
-err|   script  /home/data/jobs/2023-11-14-solve-000000000004/job.sh
+err|   script  ~/data/jobs/2023-11-14-solve-000000000004/job.sh
 err|   follow  hpcjob watch j4
 $ hpcjob resubmit --json j1
 out| {"version": 1, "jobs": [{"id": "j5", "native_id": "5", "name": "solve", "state": "pending", "final": false, "scheduler_state": null, "reason": null, "exit_code": null, "signal": null, "site": "cluster", "scheduler": "slurm", "partition": null, "nodes": 2, "ntasks": 16, "node_list": null, "time_limit": 1800.0, "elapsed": null, "restarts": 0, "array": null, "tasks": null, "created": "2023-11-14T22:16:35Z", "submitted": "2023-11-14T22:16:35Z", "started": null, "ended": null, "seen": "2023-11-14T22:16:35Z", "image": null, "command": ["./solve"], "workdir": "/home/work", "folder": "/home/data/jobs/2023-11-14-solve-000000000005", "output": "/home/data/jobs/2023-11-14-solve-000000000005/stdout.log", "error": "/home/data/jobs/2023-11-14-solve-000000000005/stderr.log"}]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -27,8 +28,10 @@ def draft(store: Store, tag: str = "abc", **more: object) -> JobRecord:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "home/jobs.sqlite3")
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store(tmp_path / "home/jobs.sqlite3")
+    yield store
+    store.close()
 
 
 def test_reserve_commit_and_read_back(store: Store) -> None:
