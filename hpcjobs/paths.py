@@ -41,10 +41,17 @@ def packaged(kind: str) -> Path:
     return inside if inside.is_dir() else PACKAGE.parent / {"sites": "site-configs"}.get(kind, kind)
 
 
+def _project(kind: str) -> list[tuple[str, Path]]:
+    try:
+        return [("project", Path.cwd() / ".hpcjobs" / kind)]
+    except FileNotFoundError:  # the working folder was removed
+        return []
+
+
 def _layers(kind: str, variable: str) -> list[tuple[str, Path]]:
     named = [("environment", Path(p)) for p in os.environ.get(variable, "").split(os.pathsep) if p]
     return [
-        ("project", Path.cwd() / ".hpcjobs" / kind),
+        *_project(kind),
         *named,
         ("user", config_home() / kind),
         ("system", Path("/etc/hpcjobs") / kind),

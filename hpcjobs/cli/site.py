@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from hpcjobs.cli.options import Json, Origin, SchemaKind, SiteArgument, SiteFile, SiteFiles
-    from hpcjobs.site.problems import Problem
+    from hpcjobs.site.problems import Known, Problem
 
 _COLOURS = {"error": "red", "warning": "yellow", "advice": "cyan"}
 
@@ -113,7 +113,15 @@ def _check(target: str) -> Sequence[Problem]:
     from hpcjobs import site as sites
 
     is_file = "/" in target or target.endswith((".yaml", ".yml")) or Path(target).is_file()
-    return sites.check("" if is_file else target, target if is_file else "")
+    return sites.check("" if is_file else target, target if is_file else "", known=_known())
+
+
+def _known() -> Known:
+    from hpcjobs import launchers, render, runtimes, schedulers
+    from hpcjobs.site import Known
+
+    templates = [name for name, _, _ in render.list_templates()]
+    return Known(schedulers.names(), launchers.names(), runtimes.names(), templates)
 
 
 def _problem_lines(problems: Sequence[Problem]) -> Iterator[str]:

@@ -101,7 +101,7 @@ def _load_cached(name: str, file: str, chosen: str) -> LoadedSite:
     if site := cache.recall(found.path, around):
         return LoadedSite(site, found.path, found.who, Layers(), chosen)
     loaded = load(name, file, chosen=chosen)
-    cache.keep(loaded.file, loaded.site, [giver.path for giver, _ in loaded.layers.givers.values()], around)
+    cache.keep(loaded.file, loaded.site, [each.path for each in loaded.layers.files], around)
     return loaded
 
 
@@ -114,7 +114,7 @@ def configured() -> str:
     path = config_home() / "config.yaml"
     if not path.is_file():
         return ""
-    document = yamlfile.read(path, SiteError)
+    document = yamlfile.read(path, SiteError, empty=True)
     for key, value in document.data.items():
         if key != "site" or not isinstance(value, str):
             raise SiteError(f"{document.where((key,))}: {key}: not understood", hint="write one line: site: NAME")

@@ -17,6 +17,7 @@ from hpcjobs.site.problems import Finding, as_error, build
 
 # What a shell leaves alone: quoted text, and characters after a backslash.
 _QUOTED = re.compile(r"""'[^']*'|"(?:[^"\\$`]|\\.)*"|\\.""", re.DOTALL)
+_ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=\S*\s")
 _SHELL = re.compile(r"[|&;<>()$`*?\n]|(?:^|\s)[~#]")
 
 
@@ -49,6 +50,12 @@ def _split(text: str, findings: list[Finding]) -> list[str]:
         sign = found.group().strip() or "a second line"
         hint = "write it as a list; for a shell's work: [bash, -c, 'a | b']"
         findings.append(Finding(loc, f"{sign} has no meaning here, since no shell reads the command", hint))
+        return []
+    if found := _ASSIGNMENT.match(text.lstrip()):
+        hint = f"write it under `env`: {{{found[1]}: …}}"
+        findings.append(
+            Finding(loc, f"{found.group().strip()} has no meaning here, since no shell reads the command", hint)
+        )
         return []
     try:
         return shlex.split(text)

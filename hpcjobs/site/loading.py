@@ -18,12 +18,14 @@ from hpcjobs import paths
 from hpcjobs.errors import HpcjobError, NotFoundError, SiteError
 from hpcjobs.model import JobSpec, Site
 from hpcjobs.site import yamlfile
-from hpcjobs.site.problems import ANY_NAME, Finding, Known, Place, Problem, as_error, build, check_site
+from hpcjobs.site.problems import ANY_NAME, LEVELS, Finding, Known, Place, Problem, as_error, build, check_site
 from hpcjobs.site.yamlfile import Document, Loc, dotted
 from hpcjobs.units import Duration, Memory, nearest
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _MAX_FILES = 8
+# The origin of what `choose` settled.
+_SETTLED = "what is on PATH here"
 _NAMED = ("name",)
 # They say which machine the file itself is about, so a file that extends it does not get them.
 _OWN_KEYS = frozenset({"name", "description", "detect", "extends"})
@@ -69,14 +71,21 @@ class Layers:
 
     data: dict[str, Any] = field(default_factory=dict)
     givers: dict[Loc, tuple[Found, Document]] = field(default_factory=dict)
+    files: list[Found] = field(default_factory=list)  # the nearest last
+    # Empty values of the nearest file that take nothing away, since nothing is inherited there.
+    idle: list[Loc] = field(default_factory=list)
 
     def add(self, found: Found, document: Document) -> None:
         """Put a nearer file on top."""
+        self.files.append(found)
+        self.idle.clear()
         self._merge(self.data, document.data, (found, document), ())
 
     def _merge(self, below: dict[str, Any], above: dict[str, Any], giver: tuple[Found, Document], at: Loc) -> None:
         for key, value in above.items():
             loc = (*at, key)
+            if value is None and key not in below:
+                self.idle.append(loc)
             both = isinstance(value, dict) and isinstance(below.get(key), dict)
             if not both:
                 self._forget(loc)
@@ -96,8 +105,10 @@ class Layers:
     def place(self, loc: Loc) -> Place:
         """File and line of the key, or of the nearest one around it."""
         around = [loc[:length] for length in range(len(loc), 0, -1) if loc[:length] in self.givers]
-        found, document = self.givers[around[0]] if around else next(reversed(self.givers.values()))
-        return found.path, document.line(loc) if around else 0
+        if not around:
+            return self.files[-1].path, 0
+        found, document = self.givers[around[0]]
+        return found.path, document.line(loc)
 
     def origin(self, loc: Loc) -> str:
         """`FILE:LINE (who)`, or `default`."""
@@ -120,7 +131,17 @@ class LoadedSite:
     @cached_property
     def settings(self) -> list[Setting]:
         """Every value of the site with its origin, in the order of the model."""
-        return [Setting(dotted(loc), value, self.layers.origin(loc)) for loc, value in _leaves(plain(self.site), ())]
+        return [
+            Setting(dotted(loc), value, _SETTLED if loc in self._settled else self.layers.origin(loc))
+            for loc, value in _leaves(plain(self.site), ())
+        ]
+
+    @cached_property
+    def _settled(self) -> set[tuple[str, ...]]:
+        """The values that are not the files', but were decided by what this machine has."""
+        written, _ = _build(self.layers, Found(self.who, self.file), ANY_NAME)
+        before = dict(_leaves(plain(written), ()))
+        return {loc for loc, value in _leaves(plain(self.site), ()) if before.get(loc) != value}
 
     @property
     def origins(self) -> dict[str, str]:
@@ -138,9 +159,8 @@ class LoadedSite:
         if not isinstance(value, dict):
             return value
         inside = {(*loc, key): item for key, item in value.items()}
-        return {
-            at[-1]: self._given(item, at) for at, item in inside.items() if at in self.layers.givers or at == _NAMED
-        }
+        wanted = {*self.layers.givers, *self._settled, _NAMED}
+        return {at[-1]: self._given(item, at) for at, item in inside.items() if at in wanted}
 
 
 def plain(value: Any) -> Any:
@@ -206,7 +226,10 @@ def _plugins() -> list[Found]:
 
     found = []
     for point in entry_points(group="hpcjobs.sites"):
-        spec = find_spec(point.module)
+        try:
+            spec = find_spec(point.module)
+        except ImportError:  # what is left of a package that was removed
+            continue
         folders = list(spec.submodule_search_locations or ()) if spec else []
         found += [Found("plug-in", Path(folder) / f"{point.name}.yaml") for folder in folders]
     return [each for each in found if each.path.is_file()]
@@ -277,8 +300,8 @@ def _read(found: Found) -> Layers:
 
 
 def _check_name(found: Found, document: Document) -> None:
-    name = document.data.get("name", found.name)
-    if name != found.name:
+    name = document.data.get("name")
+    if name not in (None, found.name):
         raise SiteError(
             f"{document.where(('name',))}: the name {name!r} is not the file's",
             hint=f"remove the line, or rename the file to {name}.yaml",
@@ -327,5 +350,11 @@ def _build(layers: Layers, found: Found, known: Known) -> tuple[Site | None, lis
             site = replace(site, defaults={key: getattr(job, key) for key in defaults})
     if site and not findings:
         # What a file states is meant: only what nobody said is warned of.
-        findings += [f for f in check_site(site, known) if f.level != "warning" or f.loc not in layers.givers]
+        said = [f for f in check_site(site, known) if f.level != "warning" or f.loc not in layers.givers]
+        findings += sorted([*said, *map(_idle, layers.idle)], key=lambda finding: LEVELS.index(finding.level))
     return site, findings
+
+
+def _idle(loc: Loc) -> Finding:
+    hint = "write {} for an entry that has only defaults, or remove the line"
+    return Finding(loc, "empty, and there is nothing inherited to take away", hint, "warning")

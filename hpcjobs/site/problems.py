@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Level = Literal["error", "warning", "advice"]
 Place = tuple["Path", int]
+LEVELS: tuple[Level, ...] = ("error", "warning", "advice")
 
 
 @dataclass(frozen=True)
@@ -174,12 +175,13 @@ def check_site(site: Site, known: Known = ANY_NAME) -> list[Finding]:
         lambda: _partitions(site),
         lambda: _required(site),
         lambda: _environment(site),
+        lambda: _folders(site),
         lambda: _detection(site),
         lambda: _kinds(site, known),
         lambda: _suspicious(site),
     )
     found = [finding for rule in rules for finding in rule()]
-    return sorted(found, key=lambda finding: ("error", "warning", "advice").index(finding.level))
+    return sorted(found, key=lambda finding: LEVELS.index(finding.level))
 
 
 def _numbers(value: Any, loc: Loc) -> Iterator[Finding]:
@@ -229,6 +231,13 @@ def _environment(site: Site) -> Iterator[Finding]:
             shell.variable_name(name)
         except PlanError as error:  # noqa: PERF203 - every bad name is told
             yield Finding(("env", name), error.message, error.hint)
+
+
+def _folders(site: Site) -> Iterator[Finding]:
+    for key in ("scratch", "jobs_folder"):
+        folder = getattr(site, key)
+        if folder and not folder.startswith(("/", "$")):
+            yield Finding((key,), f"{folder!r} is not a path from the root", f"write /{folder}, or $HOME/{folder}")
 
 
 def _detection(site: Site) -> Iterator[Finding]:

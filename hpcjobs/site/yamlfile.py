@@ -77,8 +77,8 @@ def native(value: Any) -> Any:
     return float(value) if _NUMBER.fullmatch(value) else str(value)
 
 
-def read(path: Path, error: type[HpcjobError]) -> Document:
-    """Read a YAML file whose top level is a mapping.
+def read(path: Path, error: type[HpcjobError], *, empty: bool = False) -> Document:
+    """Read a YAML file whose top level is a mapping; with `empty`, one that says nothing will do.
 
     Raises:
         NotFoundError: there is no such file.
@@ -96,10 +96,10 @@ def read(path: Path, error: type[HpcjobError]) -> Document:
         raise error(f"{path} cannot be read: {reason}", hint="check the path and its permissions") from None
     if len(raw) > MAX_BYTES:
         raise error(f"{path} is larger than 1 MiB", hint="is this the right file?")
-    return parse(path, raw, error)
+    return parse(path, raw, error, empty=empty)
 
 
-def parse(path: Path, raw: bytes, error: type[HpcjobError]) -> Document:
+def parse(path: Path, raw: bytes, error: type[HpcjobError], *, empty: bool = False) -> Document:
     """Read YAML from bytes; `path` is for messages only. Raises as `read`."""
     import yaml
 
@@ -108,7 +108,7 @@ def parse(path: Path, raw: bytes, error: type[HpcjobError]) -> Document:
     except UnicodeDecodeError as problem:
         line = raw.count(b"\n", 0, problem.start) + 1
         raise error(f"{path}:{line}: not UTF-8 text", hint="save the file as UTF-8") from None
-    builder = _Builder(path, error)
+    builder = _Builder(path, error, empty=empty)
     try:
         data = builder.document(yaml.parse(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader)))
     except yaml.YAMLError as problem:
@@ -130,9 +130,10 @@ def _syntax_error(path: Path, text: str, problem: Any, error: type[HpcjobError])
 class _Builder:
     """Makes values of the parser's events, so that depth and size are checked before anything is built."""
 
-    def __init__(self, path: Path, error: type[HpcjobError]) -> None:
+    def __init__(self, path: Path, error: type[HpcjobError], *, empty: bool) -> None:
         self.path = path
         self.error = error
+        self.empty = empty
         self.lines: dict[Loc, int] = {}
         self.nodes = 0
         self.anchors: dict[str, tuple[Any, int]] = {}  # the value and how many nodes it stands for
@@ -152,6 +153,8 @@ class _Builder:
                     raise self.fail(event, "a second document", "keep one document to a file: remove this ---")
             elif isinstance(event, yaml.NodeEvent):
                 data = self.node(event, events, ())
+        if data is None and self.empty:
+            return {}
         if data is None:
             raise self.error(f"{self.path} is empty", hint="write at least one line of `key: value`")
         if not isinstance(data, dict):

@@ -96,6 +96,19 @@ def test_a_command_that_needs_a_shell_is_refused(tmp_path: Path, text: str, sign
     )
 
 
+@pytest.mark.parametrize("text", ["OMP_NUM_THREADS=2 ./a", '" X=  ./a"'])
+def test_an_assignment_before_the_command_is_refused(tmp_path: Path, text: str) -> None:
+    name = text.strip('" ').partition("=")[0]
+    message, hint = refusal(tmp_path, f"command: {text}\n")
+    assert message.startswith(f"job.yaml:1: command: {name}=")
+    assert message.endswith(" has no meaning here, since no shell reads the command")
+    assert hint == f"write it under `env`: {{{name}: …}}"
+
+
+def test_an_argument_may_hold_an_equals_sign(tmp_path: Path) -> None:
+    assert load(tmp_path, "command: ./a n=2 --x=3\n")["command"] == ("./a", "n=2", "--x=3")
+
+
 def test_an_open_quote(tmp_path: Path) -> None:
     assert refusal(tmp_path, 'command: ./a "b\n') == (
         "job.yaml:1: command: no closing quotation", "close the quotes, or write the command as a list",

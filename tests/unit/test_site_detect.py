@@ -174,6 +174,13 @@ def test_a_wrong_config_names_its_line(write: Write, tmp_path: Path, text: str) 
     assert caught.value.hint == "write one line: site: NAME"
 
 
+@pytest.mark.parametrize("text", ["", "# site: x\n", "---\n"])
+def test_a_config_that_says_nothing_decides_nothing(write: Write, tmp_path: Path, text: str) -> None:
+    write("x", "description: x")
+    (tmp_path / "config/hpcjobs/config.yaml").write_text(text)
+    assert chosen(machine("sbatch")) == "slurm"
+
+
 # ------------------------------------------------------------------------------------------- settling
 
 AUTO = Site(
@@ -234,3 +241,51 @@ def test_the_chosen_site_is_settled(write: Write) -> None:
     loaded = site.choose("local", machine=machine("ompi_info", "ch-run"))
     assert loaded.site.launcher.kind == "mpirun"
     assert [one.kind for one in loaded.site.runtimes] == ["charliecloud", "apptainer", "singularity"]
+
+
+def test_what_was_settled_is_shown_and_is_not_said_to_be_the_files(write: Write) -> None:
+    loaded = site.choose("local", machine=machine("mpiexec.hydra", "ch-run"))
+    origins = loaded.origins
+    settled = ("launcher.kind", "launcher.command", "launcher.single", "runtimes")
+    assert {origins[key] for key in settled} == {"what is on PATH here"}
+    assert origins["launcher.cpu_bind"] == "default"
+    assert origins["scheduler.kind"].endswith("local.yaml:8 (built-in)")
+    file = write("again", loaded.to_yaml().replace("name: local\n", ""))
+    assert site.load(file=str(file)).site.launcher == loaded.site.launcher
+
+
+# -------------------------------------------------------------------------------------------- caching
+
+
+@pytest.fixture
+def chain(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A site kept in the cache: it extends a file elsewhere, of which nothing is left in it."""
+    monkeypatch.setenv("HPCJOBS_HOME", str(tmp_path / "home"))
+    (tmp_path / "shared.yaml").write_text("extends: slurm\nscratch: /a\n")
+    write("mine", f"extends: {tmp_path}/shared.yaml\nscratch: /b\ndefaults: {{time: 1h, mem: 4G}}\n")
+    kept = site.choose("mine", machine=machine(), cached=True)
+    with monkeypatch.context() as patch:
+        patch.setattr("hpcjobs.site.detect.load", None)  # it is not read again
+        assert site.choose("mine", machine=machine(), cached=True).site == kept.site
+    return tmp_path
+
+
+def test_a_change_of_the_file_is_seen(chain: Path, write: Write) -> None:
+    write("mine", "scratch: /changed")
+    assert site.choose("mine", machine=machine(), cached=True).site.scratch == "/changed"
+
+
+def test_a_change_of_an_extended_file_is_seen(chain: Path) -> None:
+    (chain / "shared.yaml").write_text("extends: slurm\nmodules: [gcc]\n")
+    assert site.choose("mine", machine=machine(), cached=True).site.modules == ("gcc",)
+
+
+def test_a_new_file_that_hides_an_extended_one_is_seen(chain: Path, write: Write) -> None:
+    write("slurm", "modules: [gcc]", "project")
+    assert site.choose("mine", machine=machine(), cached=True).site.modules == ("gcc",)
+
+
+def test_a_cache_that_is_half_written_is_not_believed(chain: Path) -> None:
+    (entry,) = (chain / "home/cache").glob("site-mine-*.json")
+    entry.write_text(entry.read_text()[:-20])
+    assert site.choose("mine", machine=machine(), cached=True).site.scratch == "/b"

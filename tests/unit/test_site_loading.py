@@ -400,6 +400,54 @@ def test_what_a_file_states_is_not_warned_of(write: Write) -> None:
     assert "warning" not in {one.level for one in site.check("mine")}
 
 
+@pytest.mark.parametrize(
+    ("text", "path", "line"),
+    [
+        ("detect:\n", "detect", 0),
+        ("name:\n", "name", 0),
+        ("extends: slurm\npartitions:\n  debug:\n", "partitions.debug", 3),
+        ("extends: slurm\ndefaults: {account: a,\n  qos: ~}\n", "defaults.qos", 3),
+    ],
+)
+def test_an_empty_value_that_takes_nothing_away(write: Write, text: str, path: str, line: int) -> None:
+    file = write("mine", text)
+    (problem,) = [one for one in site.check("mine", known=KNOWN) if one.level != "advice" and one.path == path]
+    assert (problem.level, problem.file, problem.line) == ("warning", str(file), line)
+    assert problem.message == "empty, and there is nothing inherited to take away"
+
+
+def test_an_empty_value_that_takes_something_away_is_not_warned_of(write: Write) -> None:
+    write("base", "extends: slurm\ndefaults: {qos: high}\n")
+    write("mine", "extends: base\ndefaults: {qos: null}\n")
+    assert [one.path for one in site.check("mine") if one.level == "warning"] == []
+
+
+@pytest.mark.parametrize("key", ["scratch", "jobs_folder"])
+def test_a_folder_is_named_from_the_root(write: Write, key: str) -> None:
+    file = write("mine", f"{key}: jobs\n")
+    assert refusal("mine") == (
+        f"{file}:1: {key}: 'jobs' is not a path from the root", "write /jobs, or $HOME/jobs"
+    )  # fmt: skip
+    write("mine", f"{key}: $WORK/jobs\n")
+    assert getattr(site.load("mine").site, key) == "$WORK/jobs"
+
+
+def test_a_package_that_is_gone_hides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = tmp_path / "centre-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: centre\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[hpcjobs.sites]\ncentre = centre_that_is_gone.sites\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    assert {"local", "slurm"} <= {one.name for one in site.available()}
+    with pytest.raises(NotFoundError, match="there is no site 'centre'"):
+        site.load("centre")
+
+
+def test_a_working_folder_that_was_removed(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "cwd").rmdir()
+    assert site.load("slurm").who == "built-in"
+
+
 def test_a_file_that_is_no_yaml_is_one_problem(write: Write) -> None:
     file = write("mine", "a: b: c\n")
     (problem,) = site.check("mine")

@@ -1,0 +1,51 @@
+"""The documentation holds: links lead somewhere, errors are explained, examples are valid."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from hpcjobs import errors
+from hpcjobs.site import jobfile
+
+ROOT = Path(__file__).parent.parent.parent
+PAGES = sorted([*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md")])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text("utf-8"))
+    gone = [link for link in links if "://" not in link and not (page.parent / link).exists()]
+    assert gone == []
+
+
+def test_every_page_can_be_reached_from_the_index() -> None:
+    index = (ROOT / "docs/index.md").read_text("utf-8")
+    pages = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")} - {"index.md"}
+    assert {page for page in pages if page not in index} == set()
+
+
+def test_every_error_has_a_section() -> None:
+    text = (ROOT / "docs/reference/errors.md").read_text("utf-8")
+    classes = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, Exception)]
+    assert len(classes) > 5
+    for error in classes:
+        section = text.partition(f"## {error.__name__}\n\n")[2]
+        assert section.startswith(f"Exit code {error.exit_code}"), error.__name__
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_python_blocks_compile(page: Path) -> None:
+    for block in re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL):
+        compile(block, str(page), "exec")
+
+
+def test_the_job_file_of_the_docs_is_valid(tmp_path: Path) -> None:
+    text = (ROOT / "docs/how-to/scripts-and-python.md").read_text("utf-8")
+    blocks = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert blocks
+    for block in blocks:
+        (tmp_path / "job.yaml").write_text(block)
+        assert jobfile.load_job(str(tmp_path / "job.yaml"))["command"] == ("./solve", "in.nml")
