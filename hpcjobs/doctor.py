@@ -118,18 +118,27 @@ def _scheduler(service: Service, site: Site) -> Iterator[Finding]:
 def _programs(site: Site) -> Iterator[Finding]:
     from hpcjobs import launchers, runtimes
 
-    for config in (site.launcher, *site.launchers):
-        yield _program("launcher", config.kind, config.command or launchers.program(config), loaded=bool(site.modules))
-    for runtime in site.runtimes:
-        command = runtime.command or runtimes.program(runtime)
-        yield _program("runtime", runtime.kind, command, loaded=bool(runtime.modules or site.modules))
+    chosen = [site.launcher, *site.launchers]
+    commands = [(one.kind, one.command or launchers.program(one), bool(site.modules)) for one in chosen]
+    yield from _some("launcher", commands)
+    commands = [
+        (one.kind, one.command or runtimes.program(one), bool(one.modules or site.modules)) for one in site.runtimes
+    ]
+    yield from _some("runtime", commands)
 
 
-def _program(subject: str, kind: str, command: str, *, loaded: bool) -> Finding:
-    if not command or which(command):
-        return Finding("ok", subject, f"{kind} ({which(command) if command else 'nothing to start'})")
-    if loaded:
-        return Finding("ok", subject, f"{kind}: {command} is not on PATH here; a module may bring it")
-    return Finding(
-        "warning", subject, f"{kind}: {command} is not on PATH here", "it may still be there on the nodes of the site"
-    )
+def _some(subject: str, commands: list[tuple[str, str, bool]]) -> Iterator[Finding]:
+    """One of the programs must be here; `commands` are kind, program, and whether a module may bring it."""
+    here = {
+        kind: which(command) or "nothing to start" for kind, command, _ in commands if not command or which(command)
+    }
+    found = ", ".join(f"{kind} ({path})" for kind, path in here.items())
+    loaded = [kind for kind, _, module in commands if module and kind not in here]
+    absent = [command for kind, command, module in commands if kind not in here and not module]
+    if found or loaded:
+        words = [found, f"from modules: {', '.join(loaded)}" if loaded else ""]
+        words.append(f"not here: {', '.join(absent)}" if absent else "")
+        yield Finding("ok", subject, "; ".join(filter(None, words)))
+    elif absent:
+        hint = "they may still be there on the nodes of the site"
+        yield Finding("warning", subject, f"not on PATH here: {', '.join(absent)}", hint)

@@ -492,7 +492,7 @@ class Service:
             first = record.indices()[0]
             raise UsageError(
                 f"{record.label} is an array: each task has files of its own",
-                hint=f"name a task of {record.array}: {record.label}[{first}]",
+                hint=f"name a task of {record.array}: '{record.label}[{first}]'",
             )
         pattern = record.output if stream == "output" else record.error
         return Path(paths.expand_pattern(pattern, native_id=record.native_id, index=index, name=record.name))

@@ -22,21 +22,28 @@ def cancel(jobs: Selectors = None, *, json: Json = False) -> int:
     """
     service = Service()
     selected = service.select(words.need(jobs, "cancel"))
-    return _report(selected, service.cancel(selected), "cancelled", json=json)
+    return _report(selected, _checked(service, service.cancel(selected)), "cancelled", json=json)
 
 
 def hold(jobs: Selectors = None, *, json: Json = False) -> int:
     """Keep pending jobs from starting."""
     service = Service()
     selected = service.select(words.need(jobs, "hold"))
-    return _report(selected, service.hold(selected), "held", json=json)
+    return _report(selected, _checked(service, service.hold(selected)), "held", json=json)
 
 
 def release(jobs: Selectors = None, *, json: Json = False) -> int:
     """Let held jobs start."""
     service = Service()
     selected = service.select(words.need(jobs, "release"))
-    return _report(selected, service.release(selected), "released", json=json)
+    return _report(selected, _checked(service, service.release(selected)), "released", json=json)
+
+
+def _checked(service: Service, outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """The outcomes, those with a problem with the job as it is now: a refusal is no error if it has ended meanwhile."""
+    doubtful = [outcome.record for outcome in outcomes if outcome.problem]
+    now = {record.id: record for record in service.refresh(doubtful, force=True).records}
+    return [Outcome(now.get(outcome.record.id, outcome.record), outcome.problem) for outcome in outcomes]
 
 
 def _report(selected: Sequence[Selected], outcomes: Sequence[Outcome], done: str, *, json: bool) -> int:

@@ -137,7 +137,7 @@ class LoadedSite:
         ]
 
     @cached_property
-    def _settled(self) -> set[tuple[str, ...]]:
+    def _settled(self) -> set[Loc]:
         """The values that are not the files', but were decided by what this machine has."""
         written, _ = _build(self.layers, Found(self.who, self.file), ANY_NAME)
         before = dict(_leaves(plain(written), ()))

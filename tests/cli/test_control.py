@@ -23,8 +23,7 @@ err| ended already: j2
 $ hpcjob cancel 'j6[3-5]' j5
 err| cancelled j5 j6[3-5]
 $ hpcjob cancel active --json
-out| {"version": 1, "jobs": [{"id": "j1", "state": "pending", "problem": "Job/step already completing or completed"}, {"id": "j3", "state": "pending", "problem": "Job/step already completing or completed"}, {"id": "j4", "state": "pending", "problem": "Job/step already completing or completed"}, {"id": "j5", "state": "pending", "problem": "Job/step already completing or completed"}, {"id": "j6", "state": "pending", "problem": null}]}
-exit 4
+out| {"version": 1, "jobs": [{"id": "j1", "state": "cancelled", "problem": "Job/step already completing or completed"}, {"id": "j3", "state": "cancelled", "problem": "Job/step already completing or completed"}, {"id": "j4", "state": "cancelled", "problem": "Job/step already completing or completed"}, {"id": "j5", "state": "cancelled", "problem": "Job/step already completing or completed"}, {"id": "j6", "state": "pending", "problem": null}]}
 $ hpcjob cancel
 err| error: which job? hpcjob cancel needs one
 err|

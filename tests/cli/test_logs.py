@@ -84,7 +84,7 @@ def test_an_array_needs_a_task(session: Session) -> None:
 $ hpcjob logs j1
 err| error: j1 is an array: each task has files of its own
 err|
-err| hint: name a task of 3-5: j1[3]
+err| hint: name a task of 3-5: 'j1[3]'
 exit 2
 $ hpcjob logs 'j1[4]'
 out| four

@@ -97,6 +97,23 @@ exit 2
 """)
 
 
+def test_a_kind_that_is_not_installed_is_found_by_validate(session: Session) -> None:
+    file = session.home / "work/odd.yaml"
+    file.write_text("scheduler: {kind: slrum}\n")
+    session.check(r"""
+$ hpcjob site validate odd.yaml
+out| error: /home/work/odd.yaml:1: scheduler.kind: 'slrum' is not known
+out|     hint: did you mean slurm?
+out| advice: /home/work/odd.yaml: description: no description
+out|     hint: one line for `hpcjob site list`
+out| advice: /home/work/odd.yaml: detect: not detected
+out|     hint: tell how to recognise the machine, or people must type --site
+out| advice: /home/work/odd.yaml: runtimes: no container runtime
+out|     hint: list what is installed, the preferred first
+exit 1
+""")
+
+
 def test_site_json(session: Session) -> None:
     assert json.loads(session.run("hpcjob site list --json").partition("out| ")[2])["sites"][0]["name"] == "cluster"
     shown = json.loads(session.run("hpcjob site show --json").partition("out| ")[2])

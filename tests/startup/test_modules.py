@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 # Everything that takes more than a few milliseconds, and what drags it in.
@@ -51,10 +52,11 @@ PARSER = {"typer", "subprocess", "shellingham"}
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
-    """A home with one job of the local scheduler."""
+def home(tmp_path: Path) -> Iterator[Path]:
+    """A home with one job of the local scheduler, whose supervisor goes when the job does."""
     loaded(tmp_path, "submit", "--runtime", "none", "--hold", "--", "true")
-    return tmp_path
+    yield tmp_path
+    loaded(tmp_path, "cancel", "all")
 
 
 @pytest.mark.parametrize("words", [("status",), ("status", "--json"), ("history",)])
