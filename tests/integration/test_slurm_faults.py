@@ -175,7 +175,7 @@ def test_ends_are_known_without_accounting(slurm: Slurm) -> None:
 
 
 def test_nothing_of_the_environment_is_in_the_script(cli: Cli) -> None:
-    cli("submit", "--site", "testbed", "--runtime", "none", "--", "true", MY_SECRET_TOKEN="hunter2-secret")
+    cli("submit", "--site", "testbed", "--runtime", "none", "-n1", "--wait", "--", "true", MY_SECRET_TOKEN="hunter2-secret")
     (record,) = Service().history()
     for file in Path(record.folder).iterdir():
         assert "hunter2-secret" not in file.read_text(), file
