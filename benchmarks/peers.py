@@ -7,6 +7,7 @@ turn with the bare interpreter of that environment; medians; ratios. What a peer
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import subprocess
 import tempfile
@@ -26,13 +27,37 @@ class Peer:
     package: str
     imports: str
     command: tuple[str, ...] = ()
+    submit: str = ""  # Python that submits one job of four nodes with the stub of sbatch
+    status: str = ""  # Python that asks for the states of a thousand jobs with the stubs of squeue and sacct
 
 
 PEERS = (
-    Peer(str(HERE), "from hpcjobs import Job, submit", ("hpcjob", "--help")),
-    Peer("psij-python", "from psij import Job, JobExecutor"),
-    Peer("submitit", "from submitit import AutoExecutor"),
-    Peer("simple_slurm", "from simple_slurm import Slurm"),
+    Peer(
+        str(HERE),
+        "from hpcjobs import Job, submit",
+        ("hpcjob", "--help"),
+        'from hpcjobs import *; submit(Job(command=("./app",), nodes=4, runtime="none"), site="testbed")',
+        "from hpcjobs import status; assert len(status('active')) >= 1000",
+    ),
+    Peer(
+        "psij-python",
+        "from psij import Job, JobExecutor",
+        submit="from psij import Job, JobSpec, ResourceSpecV1, JobExecutor; import os; "
+        "spec = JobSpec(executable='./app', resources=ResourceSpecV1(node_count=4)); "
+        "JobExecutor.get_instance('slurm').submit(Job(spec)); os._exit(0)",
+    ),
+    Peer(
+        "submitit",
+        "from submitit import AutoExecutor",
+        submit="import submitit; e = submitit.SlurmExecutor('logs'); e.update_parameters(nodes=4); e.submit(print)",
+        status="from submitit import SlurmJob; "
+        "assert {SlurmJob('logs', str(n)).state for n in range(1, 1001)} == {'RUNNING'}",
+    ),
+    Peer(
+        "simple_slurm",
+        "from simple_slurm import Slurm",
+        submit="from simple_slurm import Slurm; Slurm(nodes=4).sbatch('./app')",
+    ),
     Peer("myqueue", "from myqueue.task import task", ("mq", "--help")),
     Peer("srunx", "import srunx", ("srunx", "--help")),
     Peer("executorlib", "from executorlib import SlurmClusterExecutor"),
@@ -70,6 +95,30 @@ def ratio(command: list[str], python: str) -> tuple[float, float]:
     return ours / bare, ours * 1000
 
 
+def stubs(folder: Path) -> None:
+    """Programs that answer as Slurm's do for a thousand running jobs."""
+    folder.mkdir(parents=True)
+    jobs = range(1, 1001)
+    (folder / "squeue.txt").write_text("".join(f"{n}|N/A|RUNNING|1700000000|1800000000|n1|None\n" for n in jobs))
+    (folder / "sacct.txt").write_text("JobID|State|NodeList\n" + "".join(f"{n}|RUNNING|n1\n" for n in jobs))
+    # hpcjobs asks for the bare id; the others read sbatch's sentence.
+    sbatch = 'case "$*" in *--parsable*) echo 1001;; *) echo Submitted batch job 1001;; esac'
+    for name, body in (
+        ("squeue", f"cat {folder}/squeue.txt"),
+        ("sacct", f"cat {folder}/sacct.txt"),
+        ("sbatch", sbatch),
+    ):
+        (folder / name).write_text(f"#!/bin/sh\n{body}\n")
+        (folder / name).chmod(0o755)
+
+
+def track(python: str) -> None:
+    """Make a thousand jobs known to hpcjobs, as its own benchmark does."""
+    code = f"import sys; sys.path.insert(0, {str(HERE / 'benchmarks')!r}); import run, pathlib, os; "
+    code += "run.track(pathlib.Path(os.environ['HPCJOBS_HOME']), 1000)"
+    subprocess.run([python, "-c", code], check=True, capture_output=True)
+
+
 def cell(command: list[str], python: str) -> str:
     """`2.1 (25 ms)`, or why not."""
     try:
@@ -85,13 +134,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "hpcjobs-peers")
     cache: Path = parser.parse_args().cache
-    print("| package | version | start of the command line | import of the library |\n|---|---|---|---|")
+    work = Path(tempfile.mkdtemp(prefix="hpcjobs-peers-"))
+    stubs(work / "bin")
+    os.environ.update(PATH=f"{work}/bin:{os.environ['PATH']}", HPCJOBS_HOME=str(work / "home"), HOME=str(work))
+    os.chdir(work)
+    titles = ("package", "version", "`--help`", "import", "submit one job", "states of 1,000 jobs")
+    print("| " + " | ".join(titles) + " |\n|" + "---|" * len(titles))
     for peer in PEERS:
         name = Path(peer.package).name if peer.package == str(HERE) else peer.package
         try:
             programs = environment(peer, cache)
         except subprocess.CalledProcessError as error:
-            print(f"| {name} | does not install: {error.stderr.strip().splitlines()[-1][:80]} | | |")
+            print(f"| {name} | does not install: {error.stderr.strip().splitlines()[-1][:80]} | | | | |")
             continue
         python = str(programs / "python")
         asked = "hpcjobs" if peer.package == str(HERE) else peer.package
@@ -101,8 +155,12 @@ def main() -> None:
             capture_output=True,
             text=True,
         ).stdout.strip()
-        start = cell([str(programs / peer.command[0]), *peer.command[1:]], python) if peer.command else "none"
-        print(f"| {asked} | {version} | {start} | {cell([python, '-c', peer.imports], python)} |", flush=True)
+        start = cell([str(programs / peer.command[0]), *peer.command[1:]], python) if peer.command else "-"
+        if peer.package == str(HERE):
+            track(python)
+        codes = (peer.imports, peer.submit, peer.status)
+        cells = [cell([python, "-c", code], python) if code else "-" for code in codes]
+        print(f"| {asked} | {version} | {start} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":
