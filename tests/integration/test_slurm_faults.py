@@ -10,10 +10,12 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from hpcjobs.errors import PlanError
 from hpcjobs.model import JobSpec
 from hpcjobs.record import JobRecord, JobState
 from hpcjobs.service import Service
@@ -175,7 +177,18 @@ def test_ends_are_known_without_accounting(slurm: Slurm) -> None:
 
 
 def test_nothing_of_the_environment_is_in_the_script(cli: Cli) -> None:
-    cli("submit", "--site", "testbed", "--runtime", "none", "-n1", "--wait", "--", "true", MY_SECRET_TOKEN="hunter2-secret")
+    cli(
+        "submit",
+        "--site",
+        "testbed",
+        "--runtime",
+        "none",
+        "-n1",
+        "--wait",
+        "--",
+        "true",
+        MY_SECRET_TOKEN="hunter2-secret",
+    )
     (record,) = Service().history()
     for file in Path(record.folder).iterdir():
         assert "hunter2-secret" not in file.read_text(), file
@@ -189,3 +202,23 @@ def test_submitting_from_within_a_job_inherits_nothing(cli: Cli) -> None:
     leak = {"SLURM_CPU_BIND": "none", "SBATCH_PARTITION": "nosuch", "SLURM_CLUSTERS": "nosuch", "SLURM_JOB_ID": "1"}
     done = cli("submit", "--site", "testbed", "--runtime", "none", "-n1", "--wait", "--", "true", **leak)
     assert done.stdout == "j1\n"
+
+
+HOSTILE = ["a b", "$(id)", "`id`", "it's", 'say "hi"', "back\\slash\\", "#hash", "-lead", "--wrap=x", "ü€🙂", "%j%%", "a,b;c|d&e>f<g", "=x", "~", "*?[a]", "x" * 200]  # fmt: skip
+
+
+def test_job_names_arrive_byte_for_byte_through_a_real_sbatch() -> None:
+    service = Service()
+    spec = JobSpec(command=("true",), runtime="none", ntasks=1, hold=True)
+    records = [service.submit(replace(spec, name=name), site="testbed") for name in HOSTILE]
+    text = subprocess.run(["squeue", "--me", "-h", "-o", "%i %j"], check=True, capture_output=True, text=True).stdout
+    names = dict(line.split(" ", 1) for line in text.splitlines())
+    assert [names[record.native_id] for record in records] == HOSTILE
+    service.cancel(service.select(["active"]))
+
+
+@pytest.mark.parametrize("field", ["name", "partition", "account", "qos", "constraint", "reservation", "licenses"])
+def test_what_no_directive_can_hold_is_refused_before_submission(field: str) -> None:
+    with pytest.raises(PlanError, match=field):
+        Service().submit(replace(SPEC, **{field: "a\nb"}), site="testbed")  # type: ignore[arg-type]
+    assert Service().history() == []
