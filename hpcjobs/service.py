@@ -563,8 +563,15 @@ def _absolute_image(image: str) -> str:
 
 
 def absolute(path: str) -> str:
-    """The path from the root, with symbolic links kept: `/home/u` often is one that only the login node resolves."""
-    return os.path.abspath(Path(path).expanduser())  # noqa: PTH100 - resolve() would follow the links
+    """The path from the root, with symbolic links kept: `/home/u` often is one that only the login node resolves.
+
+    Raises:
+        PlanError: the current folder was removed.
+    """
+    try:
+        return os.path.abspath(Path(path).expanduser())  # noqa: PTH100 - resolve() would follow the links
+    except FileNotFoundError:
+        raise PlanError("the current folder is gone", hint="go to another one: cd") from None
 
 
 def draft_record(prepared: Prepared, now: float) -> JobRecord:

@@ -551,3 +551,12 @@ def test_requests_survive_their_file() -> None:
     back = spec_from_json(json.loads(json.dumps(asdict(spec))))
     assert back == spec
     assert (str(back.mem), str(back.time)) == ("4G", "01:00:00")
+
+
+def test_a_folder_that_was_removed_under_us(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(PlanError, match="the current folder is gone"):
+        Service().prepare(JobSpec(command=("true",)), site="local")
