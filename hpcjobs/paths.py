@@ -136,6 +136,14 @@ class JobFolder:
         return self.root / ("exit" if index is None else f"exit.{index}")
 
 
+def make_private(folder: Path) -> None:
+    """Make a folder below the data home that only its owner may enter, and the data home like it."""
+    home = data_home()
+    if home in folder.parents:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
 def write_private(path: Path, text: str) -> None:
     """Write a file of mode 0600 that is whole or absent, also after a crash or on a full disk."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(3).hex()}")

@@ -60,7 +60,7 @@ def find_template(name: str) -> tuple[str, Path]:
     if "/" in name and not name.startswith(_BUILT_IN):
         if not Path(name).is_file():
             raise NotFoundError(f"there is no template file {name}", hint="hpcjob template list shows those with names")
-        return "file", Path(name)
+        return "file", Path(name).absolute()
     folders = paths.template_folders()
     if name.startswith(_BUILT_IN):
         folders, name = folders[-1:], name.removeprefix(_BUILT_IN)

@@ -602,8 +602,11 @@ def draft_record(prepared: Prepared, now: float) -> JobRecord:
 def job_files(prepared: Prepared) -> dict[str, str]:
     """The files of the job's folder, by name."""
     names = paths.JobFolder(Path())
+    # A template that is not built in may be found from this folder only: it is named for `resubmit`.
+    own = not prepared.script.template.startswith(str(paths.packaged("templates")))
+    spec = replace(prepared.spec, template=prepared.script.template) if own else prepared.spec
     request = {
-        "spec": {k: v for k, v in asdict(prepared.spec).items() if v not in (None, "", (), {}, False)},
+        "spec": {k: v for k, v in asdict(spec).items() if v not in (None, "", (), {}, False)},
         "site": "" if prepared.site_file else prepared.site.name,
         "site_file": prepared.site_file,
     }
@@ -649,7 +652,7 @@ def make_log_folders(plan: Plan) -> None:
 def _cache(file: Path, data: Mapping[str, Any]) -> None:
     """Keep for later; a home that cannot be written shows at the reservation, with a better message."""
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        paths.make_private(file.parent)
         paths.write_private(file, json.dumps(data))
     except OSError:
         return

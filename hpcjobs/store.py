@@ -44,8 +44,6 @@ _IN_ACTIVE = f"state IN ({','.join('?' * len(_ACTIVE))})"
 
 # Seconds to wait for other processes' transactions before giving up.
 _BUSY = 30.0
-# Seconds for which a row may be behind in saying when its job was last seen.
-_SEEN = 30.0
 
 
 class Store:
@@ -242,7 +240,7 @@ class Store:
             for job_id, status in news.items():
                 if current := _read(db, job_id):
                     merged[job_id] = current.updated(status, now)
-                    if _is_news(current, merged[job_id]):
+                    if merged[job_id] != current:
                         _write(db, merged[job_id])
         return merged
 
@@ -328,11 +326,6 @@ class Store:
         link = self._links() / folder.name
         if link.is_symlink():
             link.unlink()
-
-
-def _is_news(before: JobRecord, after: JobRecord) -> bool:
-    """Whether the row is worth writing: when a job was seen last need not be known to the second."""
-    return after.seen - before.seen >= _SEEN or replace(after, seen=before.seen) != before
 
 
 def _read(db: sqlite3.Connection, job_id: int) -> JobRecord | None:

@@ -160,7 +160,7 @@ class Queue:
     def make(self) -> None:
         """Make the folders and the pipe that wakes the supervisor."""
         for folder in (self.root, self.active, self.over):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            paths.make_private(folder)
         if not self.wake.exists():
             try:
                 os.mkfifo(self.wake, 0o600)

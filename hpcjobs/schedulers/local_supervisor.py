@@ -159,12 +159,12 @@ class Supervisor:
         end_all(run, job.marker(index), signal.SIGKILL)  # what it left in the background
         mark = self.mark(job, index)
         began = mark.exists()
-        self.spent.append(mark)
         if not began and not run.stop:
             # It never passed the gate: the supervisor was killed before it could let it through.
             job.running.pop(index)
             job.waiting.add(index)
             return
+        self.spent.append(mark)
         written = read_exit_file(paths.JobFolder(Path(job.folder)).exit_file(index if job.array else None))
         if run.boot != self.boot and not written:
             self.lost(job, index, run)
@@ -212,7 +212,10 @@ class Supervisor:
         job.waiting.discard(index)
         job.running[index] = Run(child.pid, ticks, self.boot, time.time(), list(start.gpus))
         self.queue.save(job)
-        os.write(gate, b"go\n")
+        try:
+            os.write(gate, b"go\n")
+        except BrokenPipeError:
+            log.warning("job %d, task %d ended at the gate", job.id, index)
         os.close(gate)
 
     def _spawn(self, start: Start, gate: int) -> subprocess.Popen[bytes]:

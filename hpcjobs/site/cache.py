@@ -54,7 +54,7 @@ def keep(path: Path, site: Site, chain: Iterable[Path], around: Iterable[Path]) 
             "site": dataclasses.asdict(site),
         }
         entry = _entry(path)
-        entry.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        paths.make_private(entry.parent)
         paths.write_private(entry, json.dumps(kept))
     except (OSError, TypeError):
         return  # a full or read-only home shows at the reservation, with a better message

@@ -14,7 +14,7 @@ hpcjob_start=$(date +%s) hpcjob_signal=0 hpcjob_status=0
 hpcjob_exit_file=/home/ada/jobs/3f9c2a/exit
 hpcjob_end() {
   local code=$? temporary=${hpcjob_exit_file%/*}/.end.$HOSTNAME.$$
-  ((code)) || code=$hpcjob_status
+  ((hpcjob_status == 0)) || code=$hpcjob_status
   trap '' HUP INT USR1 USR2 TERM XCPU
   unset LD_LIBRARY_PATH LD_PRELOAD
   PATH=/usr/bin:/bin
