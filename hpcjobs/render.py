@@ -99,6 +99,8 @@ def check_template(path: str | Path) -> list[str]:
 def _problem(file: Path, plan: Plan) -> str:
     try:
         _render(plan, file)
+    except _RefusalError:
+        return ""  # the sample is not for it, as a template may say
     except (TemplateError, NotFoundError, PlanError) as error:
         return error.message
     return ""
@@ -212,9 +214,13 @@ def _finalize(_: object, value: object) -> object:
     return shell.quote(value)
 
 
+class _RefusalError(PlanError):
+    """A template's own word that a plan is not for it."""
+
+
 def _refuse(message: str, hint: str = "") -> None:
     """`{{ refuse("…", "…") }}` in a template: this plan is not for it."""
-    raise PlanError(message, hint=hint)
+    raise _RefusalError(message, hint=hint)
 
 
 @contextmanager

@@ -209,3 +209,9 @@ def test_template_that_cannot_be_read(project: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("pathlib.Path.read_text", refuse)
     with pytest.raises(TemplateError, match=r"t\.sh\.j2: Permission denied"):
         render.render(render.sample_plan(), template="t")
+
+
+def test_a_template_may_refuse_the_sample_plan(tmp_path: Path) -> None:
+    file = tmp_path / "t.sh.j2"
+    file.write_text('{% extends "slurm.sh.j2" %}{% block setup %}{{ refuse("not here") }}{% endblock %}')
+    assert render.check_template(file) == []
