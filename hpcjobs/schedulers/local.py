@@ -10,6 +10,8 @@ import fcntl
 import json
 import os
 import re
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +25,7 @@ from hpcjobs.schedulers.slurm_words import explain_reason
 from hpcjobs.units import Memory, parse_indices
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from hpcjobs.process import Runner
 
@@ -34,6 +36,7 @@ _SCRUB = ("SLURM_", "SBATCH_", "SRUN_", "PBS_", "PMI_", "PMIX_", "OMPI_", "HYDRA
 _PLAIN = ("HOME", "USER", "LOGNAME", "PATH", "SHELL", "LANG", "TMPDIR")
 _NO_JOB = "Invalid job id specified"
 _ENDED = "Job has already finished"
+_WHOLE = "the local scheduler holds an array as a whole"
 
 
 class Local:
@@ -53,36 +56,50 @@ class Local:
         plan = json.loads(paths.JobFolder(Path(record.folder)).plan.read_text("utf-8"))
         wants = need(plan)
         self._check(record, wants)
+        if plan["exclusive"]:
+            wants = replace(wants, cores=capacity(self._extra).cores)
+        with self._writing():
+            job = Job(
+                id=self.queue.next_id(),
+                tag=tag,
+                name=record.name,
+                folder=record.folder,
+                script=str(script),
+                workdir=record.workdir,
+                output=record.output,
+                error=record.error,
+                user_wants=wants,
+                umask=_umask(),
+                time_limit=record.time_limit,
+                array=record.array,
+                limit=plan["array_limit"],
+                dependency=plan["dependency"],
+                requeue=bool(plan["requeue"]),
+                held=plan["hold"],
+                waiting=set(record.indices()) or {0},
+            )
+            environment = self.queue.environment(job.id)
+            try:
+                paths.write_private(environment, json.dumps(_environment(self._export)))
+                self.queue.save(job)
+            except BaseException:
+                environment.unlink(missing_ok=True)
+                raise
+        self._wake()
+        return str(job.id)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Hold the queue, to change it."""
         try:
             self.queue.make()
             with self.queue.lock():
-                job = Job(
-                    id=self.queue.next_id(),
-                    tag=tag,
-                    name=record.name,
-                    folder=record.folder,
-                    script=str(script),
-                    workdir=record.workdir,
-                    output=record.output,
-                    error=record.error,
-                    user_wants=wants,
-                    time_limit=record.time_limit,
-                    array=record.array,
-                    limit=plan["array_limit"],
-                    dependency=plan["dependency"],
-                    requeue=bool(plan["requeue"]),
-                    held=plan["hold"],
-                    waiting=set(record.indices()) or {0},
-                )
-                paths.write_private(self.queue.environment(job.id), json.dumps(_environment(self._export)))
-                self.queue.save(job)
+                yield
         except OSError as error:
             raise UnreachableError(
                 f"the local queue {self.queue.root} cannot be written: {error.strerror}",
                 hint="free some space there, or choose another folder: export HPCJOBS_HOME=/a/folder/of/yours",
             ) from error
-        self._wake()
-        return str(job.id)
 
     def _check(self, record: JobRecord, wants: Need) -> None:
         machine = capacity(self._extra)
@@ -123,17 +140,21 @@ class Local:
         return self._change(targets, mark)
 
     def hold(self, targets: Sequence[str]) -> dict[str, str]:
-        """Keep tasks from starting."""
-        return self._change(targets, lambda job, _: setattr(job, "held", True))
+        """Keep jobs from starting."""
+        return self._set_held(targets, held=True)
 
     def release(self, targets: Sequence[str]) -> dict[str, str]:
         """Let them start."""
-        return self._change(targets, lambda job, _: setattr(job, "held", False))
+        return self._set_held(targets, held=False)
 
-    def _change(self, targets: Sequence[str], change: Any) -> dict[str, str]:
-        self.queue.make()
+    def _set_held(self, targets: Sequence[str], *, held: bool) -> dict[str, str]:
+        whole = [target for target in targets if "_" not in target]
+        answers = self._change(whole, lambda job, _: setattr(job, "held", held))
+        return {target: answers.get(target, _WHOLE) for target in targets}
+
+    def _change(self, targets: Sequence[str], change: Callable[[Job, tuple[int, ...]], None]) -> dict[str, str]:
         answers = {}
-        with self.queue.lock():
+        with self._writing():
             for target in targets:
                 number, _, tasks = target.partition("_")
                 job = self.queue.load(int(number)) if number.isdecimal() else None
@@ -167,7 +188,16 @@ class Local:
         return explain_reason(status(known)) if known else Explanation("", "the local queue does not know the job")
 
     def dependency(self, kind: str, native_ids: Sequence[str]) -> str:
-        """As Slurm writes it."""
+        """As Slurm writes it.
+
+        Raises:
+            RefusedError: it compares the tasks of two arrays one by one.
+        """
+        if kind == "aftercorr":
+            raise RefusedError(
+                "the local scheduler has no aftercorr: it does not match the tasks of two arrays",
+                hint="wait for all of them with afterok, or do both steps in one task",
+            )
         return ":".join((kind, *native_ids))
 
     def partitions(self) -> dict[str, Partition]:
@@ -215,8 +245,12 @@ class Local:
             pipe = os.open(self.queue.wake, os.O_WRONLY | os.O_NONBLOCK)
         except OSError:
             return  # it has just ended: then the queue was empty when it looked last, under the lock
-        os.write(pipe, b"x")
-        os.close(pipe)
+        try:
+            os.write(pipe, b"x")
+        except OSError:
+            return  # it was killed this moment, or many calls wait for it already
+        finally:
+            os.close(pipe)
 
 
 _FEWER = {
@@ -268,6 +302,12 @@ def capacity(extra: Mapping[str, Any]) -> Need:
 def _physical_memory() -> int:
     match = re.search(r"MemTotal:\s+(\d+) kB", Path("/proc/meminfo").read_text("ascii"))
     return int(match[1]) << 10 if match else 0
+
+
+def _umask() -> int:
+    """The mode bits that new files of this process do not get (proc(5), status; asking umask(2) would change it)."""
+    match = re.search(r"^Umask:\s*(\d+)", Path("/proc/self/status").read_text("utf-8", "replace"), re.MULTILINE)
+    return int(match[1], 8) if match else 0o077
 
 
 def _environment(export: str) -> dict[str, str]:

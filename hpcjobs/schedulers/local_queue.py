@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,11 @@ from hpcjobs.units import format_indices, parse_indices
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
+
+log = logging.getLogger("hpcjobs.local")
+
+# Nanoseconds after which a file that is replaced is sure to get another time: kernels count in ticks of 1 to 10 ms.
+_SETTLED = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,7 @@ class Job:
     output: str
     error: str
     user_wants: Need
+    umask: int = 0o077
     time_limit: int = 0
     array: str = ""
     limit: int = 0
@@ -207,20 +215,37 @@ class Queue:
         return [job for job in found if job]
 
     def prune(self, before: float) -> None:
-        """Forget jobs that were over before that time."""
+        """Forget jobs that were over before that time, and what killed clients left; call it under the lock."""
         for file in self.over.glob("*.json"):
             if file.stat().st_mtime < before:
                 file.unlink()
+        for file in (*self.root.glob(".*"), *self.active.glob(".*")):
+            file.unlink()
+        for file in self.root.glob("*.environment"):
+            if not (self.active / f"{file.stem}.json").exists():
+                file.unlink()
+
+    def forget(self) -> None:
+        """Read every file anew."""
+        self._cache.clear()
 
     def _read(self, file: Path, job_id: int) -> Job | None:
         try:
             status = file.stat()
             version = (status.st_ino, status.st_mtime_ns)
-            if job_id not in self._cache or self._cache[job_id][0] != version:
-                self._cache[job_id] = (version, Job.from_json(file.read_text("utf-8")))
+            known = self._cache.get(job_id)
+            if known and known[0] == version:
+                return known[1]
+            job = Job.from_json(file.read_text("utf-8"))
         except FileNotFoundError:
             return None
-        return self._cache[job_id][1]
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            log.warning("%s is damaged, and its job is left alone: %r", file, error)
+            return None
+        # A younger file may be replaced within the same tick, and an inode is soon used again.
+        if time.time_ns() - status.st_mtime_ns > _SETTLED:
+            self._cache[job_id] = (version, job)
+        return job
 
 
 # ------------------------------------------------------------------------------------------- decisions
@@ -239,7 +264,8 @@ def decide(jobs: Iterable[Job], machine: Need, state_of: Callable[[str], JobStat
     """Which tasks may start: first come, first served; sets every job's reason for waiting.
 
     A job that does not fit yet blocks those behind it, so that a wide one is never overtaken for ever. Jobs that
-    are held, wait for others, or run as many tasks as they may, block nobody.
+    are held, wait for others, or run as many tasks as they may, block nobody; nor do those that came when the
+    machine offered more than it does now.
     """
     jobs = list(jobs)
     runs = [(job, run) for job in jobs for run in job.running.values()]
@@ -253,7 +279,8 @@ def decide(jobs: Iterable[Job], machine: Need, state_of: Callable[[str], JobStat
         if not job.waiting:
             job.reason = ""
             continue
-        job.reason = _waits(job, jobs, state_of) or blocked
+        too_large = "BadConstraints" if job.user_wants.lacks(machine) else ""
+        job.reason = _waits(job, jobs, state_of) or too_large or blocked
         running = len(job.running)
         for index in () if job.reason else sorted(job.waiting):
             if job.limit and running >= job.limit:

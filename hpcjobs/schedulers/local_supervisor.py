@@ -16,6 +16,7 @@ import select
 import signal
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -39,6 +40,10 @@ _IDLE = 10.0
 # Seconds after which it looks again although nothing happened.
 _TICK = 20.0
 _KEEP_DAYS = 30
+# Seconds after which it tries again what the disk refused.
+_RETRY = 5.0
+# How often a task's processes are looked for and killed: they may be starting others meanwhile.
+_ROUNDS = 50
 
 # $1: the pipe to wait at, $2: the mark, $3: the script. The mark's folder is the job's.
 _GATE = 'read -r _ <&"$1" || exit 1; : >"$2" || exit 1; eval "exec $1<&-"; exec bash "$3"'
@@ -51,35 +56,53 @@ class Supervisor:
         self.queue = Queue(root)
         self.lock = lock
         self.machine = capacity(extra)
-        self.boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-        self.children: dict[int, subprocess.Popen[bytes]] = {}
+        self.boot = boot()
+        self.idle_since = time.monotonic()
+        self.children: dict[tuple[int, int], subprocess.Popen[bytes]] = {}  # by job and index
         self.watched: dict[int, int] = {}  # process id: pidfd
-        self.spent: list[Path] = []  # marks of tasks that ended; removed once that is written down
+        # Marks of tasks that ended, by job and index; removed once their end is written down.
+        self.spent: dict[tuple[int, int], Path] = {}
         self.pipe = os.open(self.queue.wake, os.O_RDWR | os.O_NONBLOCK)
 
     def run(self) -> None:
         """Look after the queue until it has been empty for a while."""
-        self.queue.prune(time.time() - _KEEP_DAYS * DAY)
-        idle_since = time.monotonic()
+        with self.queue.lock():
+            self.queue.prune(time.time() - _KEEP_DAYS * DAY)
         while True:
-            with self.queue.lock():
-                jobs = self.queue.load_active()
-                for job in jobs:
-                    self.care_for(job)
-                jobs = [job for job in jobs if not job.over]
-                for start in decide(jobs, self.machine, self.state_of):
-                    self.start(start)
-                for job in jobs:
-                    self.save(job)
-                while self.spent:
-                    self.spent.pop().unlink(missing_ok=True)
-                if jobs:
-                    idle_since = time.monotonic()
-                elif time.monotonic() - idle_since > _IDLE:
-                    # Still under the queue's lock: whoever submits next finds the supervisor's lock free.
-                    fcntl.flock(self.lock, fcntl.LOCK_UN)
-                    return
+            try:
+                jobs = self.look()
+            except OSError as error:
+                # A full disk, say. What is not on disk did not happen, so everything is read anew.
+                log.warning("%s", error)
+                self.queue.forget()
+                time.sleep(_RETRY)
+                continue
+            if jobs is None:
+                return
             self.sleep(jobs)
+
+    def look(self) -> list[Job] | None:
+        """Do what is to be done; the jobs that are left, None once there have been none for a while."""
+        with self.queue.lock():
+            jobs = self.queue.load_active()
+            for job in jobs:
+                self.care_for(job)
+            jobs = [job for job in jobs if not job.over]
+            for start in decide(jobs, self.machine, self.state_of):
+                self.start(start)
+            for job in jobs:
+                self.save(job)
+            while self.spent:
+                task, mark = self.spent.popitem()
+                self.children.pop(task, None)
+                mark.unlink(missing_ok=True)
+            if jobs:
+                self.idle_since = time.monotonic()
+            elif time.monotonic() - self.idle_since > _IDLE:
+                # Still under the queue's lock: whoever submits next finds the supervisor's lock free.
+                fcntl.flock(self.lock, fcntl.LOCK_UN)
+                return None
+            return jobs
 
     def state_of(self, native_id: str) -> JobState | None:
         """The state of a job that another one waits for."""
@@ -100,8 +123,10 @@ class Supervisor:
             times = [_IDLE + 0.1]
         unwatched = any(run.pid not in self.watched for job in jobs for run in job.running.values())
         timeout = min(*times, 0.5 if unwatched else _TICK)
-        ready, _, _ = select.select([self.pipe, *self.watched.values()], [], [], max(0.02, timeout))
-        if self.pipe in ready:
+        poll = select.poll()
+        for descriptor in (self.pipe, *self.watched.values()):
+            poll.register(descriptor, select.POLLIN)
+        if any(descriptor == self.pipe for descriptor, _ in poll.poll(1000 * max(0.02, timeout))):
             os.read(self.pipe, 65536)
 
     @staticmethod
@@ -117,28 +142,27 @@ class Supervisor:
         """Note ends, ask tasks to end, kill those that do not."""
         for index in job.cancel & job.waiting:
             job.finish(index, End(JobState.CANCELLED.value, ended=time.time()))
+        restarts = False
         for index, run in list(job.running.items()):
             if not self.alive(run):
-                self.note_end(job, index, run)
+                restarts |= self.note_end(job, index, run)
             elif run.stop and time.time() >= run.kill_at:
-                end_all(run, job.marker(index), signal.SIGKILL)
+                kill_all(run, job.marker(index))
                 run.kill_at = time.time() + 1
             elif not run.stop and (index in job.cancel or time.time() >= self.deadline(job, run)):
                 run.stop = (JobState.CANCELLED if index in job.cancel else JobState.TIMEOUT).value
                 run.kill_at = time.time() + _GRACE
                 self.queue.save(job)
                 end_all(run, job.marker(index), signal.SIGTERM)
+        # Once for all tasks that the machine's end took: the count is part of the names of their marks.
+        job.restarts += restarts
         if job.over:
             self.queue.save(job)
 
     def alive(self, run: Run) -> bool:
         """Whether the task's first process is there; a process of another boot, or of another start, is not it."""
-        if run.boot != self.boot:
-            return False
-        child = self.children.get(run.pid)
-        if child is not None:
-            return child.poll() is None
-        here = start_ticks(run.pid) == run.start_ticks
+        found = process(run.pid) if run.boot == self.boot else None
+        here = found is not None and found.alive and found.ticks == run.start_ticks
         if here:
             self.watch(run.pid)
         return here
@@ -148,43 +172,55 @@ class Supervisor:
         if pid not in self.watched:
             try:
                 self.watched[pid] = os.pidfd_open(pid)
-            except OSError:
+            except (AttributeError, OSError):  # Linux before 5.3, or a Python that was built on one
                 log.debug("process %d cannot be watched: it is looked at twice a second", pid)
 
-    def note_end(self, job: Job, index: int, run: Run) -> None:
-        """Find out how a task ended: from its process, else from its exit file, else it was killed."""
+    def note_end(self, job: Job, index: int, run: Run) -> bool:
+        """Find out how a task ended: from its process, else from its exit file, else it was killed.
+
+        Returns:
+            Whether the machine went down under it and it starts again.
+        """
         if run.pid in self.watched:
             os.close(self.watched.pop(run.pid))
-        child = self.children.pop(run.pid, None)
-        end_all(run, job.marker(index), signal.SIGKILL)  # what it left in the background
+        if run.boot == self.boot:
+            kill_all(run, job.marker(index))  # what it left in the background
+        # Only now is its process reaped: until then nobody else can have its number.
+        child = self.children.get((job.id, index))
+        code = child.wait() if child else None
         mark = self.mark(job, index)
         began = mark.exists()
-        if not began and not run.stop:
+        if not began and not run.stop and child is None:
             # It never passed the gate: the supervisor was killed before it could let it through.
             job.running.pop(index)
             job.waiting.add(index)
-            return
-        self.spent.append(mark)
+            return False
+        self.spent[job.id, index] = mark
         written = read_exit_file(paths.JobFolder(Path(job.folder)).exit_file(index if job.array else None))
         if run.boot != self.boot and not written:
-            self.lost(job, index, run)
-            return
-        code = child.returncode if child else written.exit_code if written else None
+            return self.lost(job, index, run)
+        if child is None:
+            code = written.exit_code if written else None
+        elif not began:
+            code = code or 1  # it was let through, and could not leave its mark
         number = written.signal if written else 0
         if code is not None and code < 0:
             code, number = 128 - code, -code
         state = run.stop or (JobState.DONE if code == 0 else JobState.FAILED).value
         ended = written.ended if written else time.time()
         job.finish(index, End(state, code, number, run.started, max(ended, run.started)))
+        return False
 
-    def lost(self, job: Job, index: int, run: Run) -> None:
+    @staticmethod
+    def lost(job: Job, index: int, run: Run) -> bool:
         """The machine went down under the task: start it again if that was asked for."""
-        if job.requeue:
+        if job.requeue and not run.stop:
             job.running.pop(index)
             job.waiting.add(index)
-            job.restarts += 1
-        else:
-            job.finish(index, End(JobState.NODE_FAIL.value, started=run.started, ended=time.time()))
+            return True
+        state = run.stop or JobState.NODE_FAIL.value
+        job.finish(index, End(state, started=run.started, ended=time.time()))
+        return False
 
     # ----------------------------------------------------------------------------------------- starting
 
@@ -206,17 +242,20 @@ class Supervisor:
             return
         finally:
             os.close(inside)
-        self.children[child.pid] = child
-        self.watch(child.pid)
-        ticks = start_ticks(child.pid)
+        found = process(child.pid)
         job.waiting.discard(index)
-        job.running[index] = Run(child.pid, ticks, self.boot, time.time(), list(start.gpus))
-        self.queue.save(job)
+        job.running[index] = Run(child.pid, found.ticks if found else 0, self.boot, time.time(), list(start.gpus))
         try:
-            os.write(gate, b"go\n")
+            with os.fdopen(gate, "wb", buffering=0) as through:
+                self.queue.save(job)
+                through.write(b"go\n")
         except BrokenPipeError:
             log.warning("job %d, task %d ended at the gate", job.id, index)
-        os.close(gate)
+        except OSError:
+            child.wait()  # it was not noted, so it is not let through
+            raise
+        self.children[job.id, index] = child
+        self.watch(child.pid)
 
     def _spawn(self, start: Start, gate: int) -> subprocess.Popen[bytes]:
         job, index = start.job, start.index
@@ -229,6 +268,7 @@ class Supervisor:
             **({"HPCJOB_ARRAY_INDEX": str(index)} if job.array else {}),
             **({"CUDA_VISIBLE_DEVICES": ",".join(map(str, start.gpus))} if job.user_wants.gpus else {}),
         }
+        os.umask(job.umask)
         with files(job, index) as (out, err):
             return spawn(
                 ["bash", "-c", _GATE, "hpcjob", str(gate), str(self.mark(job, index)), job.script],
@@ -273,41 +313,87 @@ class files:  # noqa: N801 - used as a function
 # -------------------------------------------------------------------------------------------- processes
 
 
-def start_ticks(pid: int) -> int:
-    """When a process started, in clock ticks since boot (proc(5), /proc/PID/stat, field 22); 0 if it is gone."""
+@dataclass(frozen=True)
+class Process:
+    """What is needed of /proc/PID/stat (proc(5))."""
+
+    pid: int
+    alive: bool  # a zombie is not, but nobody else can have its number yet
+    parent: int
+    session: int
+    ticks: int  # when it started, in clock ticks since boot
+
+
+def process(pid: int) -> Process | None:
+    """A process; None if there is none of that number."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text("ascii", "replace")
+        data = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
-        return 0
-    fields = text.rpartition(")")[2].split()
-    return 0 if fields[0] in {"Z", "X"} else int(fields[19])
+        return None
+    fields = data.rpartition(b")")[2].split()
+    return Process(pid, fields[0] not in {b"Z", b"X"}, int(fields[1]), int(fields[3]), int(fields[19]))
 
 
-def end_all(run: Run, marker: str, number: signal.Signals) -> None:
-    """Send a signal to a task's process group, and to what has left the group but carries the task's mark."""
-    members = set(carriers(marker))
-    if start_ticks(run.pid) == run.start_ticks:
+def boot() -> str:
+    """Names this boot of the machine, and of the container if it is one: no process outlives either."""
+    first = process(1)
+    machine = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    return f"{machine}.{first.ticks if first else 0}"
+
+
+def end_all(run: Run, marker: str, number: signal.Signals) -> bool:
+    """Send a signal to all that belongs to a task; False if nothing does."""
+    found = members(run, marker)
+    for pid in found:
         try:
-            os.killpg(run.pid, number)
-        except ProcessLookupError:
-            log.debug("group %d is gone", run.pid)
-    for pid in members:
-        try:
-            if os.getpgid(pid) != run.pid or number is signal.SIGKILL:
-                os.kill(pid, number)
+            os.kill(pid, number)
         except ProcessLookupError:  # noqa: PERF203 - one that is gone must not spare the others
             log.debug("process %d is gone", pid)
+    return bool(found)
+
+
+def kill_all(run: Run, marker: str) -> None:
+    """Kill what belongs to a task until nothing is left."""
+    for _ in range(_ROUNDS):
+        if not end_all(run, marker, signal.SIGKILL):
+            return
+    log.warning("processes of %s cannot be killed", marker)
+
+
+def members(run: Run, marker: str) -> list[int]:
+    """What belongs to a task: its session, what carries its mark, and all that those started.
+
+    Programs leave sessions, and containers clear the environment; what did both and lost its parent is not found.
+    """
+    table = {pid: one for pid in numbers() if pid != os.getpid() and (one := process(pid))}
+    first = table.get(run.pid)
+    ours = first is not None and first.ticks == run.start_ticks
+    found = {pid for pid, one in table.items() if ours and one.session == run.pid}
+    found |= set(carriers(marker)) & set(table)
+    children: dict[int, list[int]] = {}
+    for pid, one in table.items():
+        children.setdefault(one.parent, []).append(pid)
+    new = list(found)
+    while new:
+        new = [pid for parent in new for pid in children.get(parent, ()) if pid not in found]
+        found.update(new)
+    return [pid for pid in found if table[pid].alive]
 
 
 def carriers(marker: str) -> Iterator[int]:
     """Processes whose environment has the task's mark."""
     wanted = f"HPCJOB_TASK={marker}".encode()
-    for folder in Path("/proc").glob("[0-9]*"):
+    for pid in numbers():
         try:
-            if wanted in (folder / "environ").read_bytes().split(b"\0"):
-                yield int(folder.name)
+            if wanted in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+                yield pid
         except OSError:  # noqa: PERF203 - processes come and go, and others' may not be read
             continue
+
+
+def numbers() -> list[int]:
+    """The processes there are."""
+    return [int(name) for name in os.listdir("/proc") if name.isdecimal()]  # noqa: PTH208 - twice as fast
 
 
 def only_one(lock: IO[str]) -> bool:
@@ -328,8 +414,9 @@ def only_one(lock: IO[str]) -> bool:
 def main(root: str, extra: str) -> None:
     """Be the supervisor, unless there is one."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+    # What a submitter in the background or under nohup ignores, jobs would ignore too, and could not even trap.
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
     with Path(root, "supervisor.lock").open("a") as lock:
         if only_one(lock):
             Supervisor(Path(root), json.loads(extra), lock).run()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +18,7 @@ from hpcjobs.errors import UnreachableError
 from hpcjobs.model import JobSpec
 from hpcjobs.record import JobRecord, JobState, Tasks
 from hpcjobs.schedulers.local_queue import Job, Queue
-from hpcjobs.schedulers.local_supervisor import carriers
+from hpcjobs.schedulers.local_supervisor import carriers, process
 from hpcjobs.service import Selected, Service
 from hpcjobs.store import Store
 from tests.integration.conftest import Cli
@@ -49,6 +51,11 @@ def kill(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def lives(pid: int) -> bool:
+    found = process(pid)
+    return found is not None and found.alive
 
 
 def holds(condition: Callable[[], bool], seconds: float = 30) -> None:
@@ -228,3 +235,77 @@ def test_through_the_command_line(cli: Cli, service: Service) -> None:
     assert "the program returned exit code 3" in done.stderr
     assert cli("logs", "j1").stdout == "hi\n"
     assert cli("wait", "j1", code=1).stdout == ""
+
+
+def test_a_job_may_start_the_supervisor_and_end_without_it(service: Service, home: Path) -> None:
+    """The supervisor then carries the job's mark in its environment, and must not end itself with the job."""
+    script = f"touch began; until [ -e go ]; do sleep 0.05; done; {sys.executable} -m hpcjobs explain j2"
+    first = submit(service, "bash", "-c", script)
+    second = submit(service, "true", dependency=f"afterany:{first.label}")
+    holds((home / "began").exists)
+    for pid in supervisors(home):
+        os.kill(pid, signal.SIGKILL)
+    holds(lambda: not supervisors(home))
+    (home / "go").touch()
+    holds((queue(home).over / f"{second.native_id}.json").exists)
+
+
+def test_signals_reach_a_job_whatever_its_submitter_ignored(service: Service, home: Path) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        record = submit(service, "bash", "-c", "kill -INT $$; kill -HUP $$; exit 0")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    (record,) = service.wait([record], timeout=60)
+    assert (record.state, record.exit_code) == (S.FAILED, 128 + signal.SIGINT)
+
+
+def test_each_job_has_the_umask_of_its_submission(service: Service, home: Path) -> None:
+    records = []
+    for mask in (0o077, 0o002):
+        before = os.umask(mask)
+        try:
+            records.append(submit(service, "sh", "-c", f"umask >{mask}", output=f"{home}/out.{mask}"))
+        finally:
+            os.umask(before)
+    service.wait(records, timeout=60)
+    assert [(home / str(mask)).read_text() for mask in (0o077, 0o002)] == ["0077\n", "0002\n"]
+    assert [(home / f"out.{mask}").stat().st_mode & 0o777 for mask in (0o077, 0o002)] == [0o600, 0o664]
+
+
+def test_what_a_container_without_the_mark_leaves_behind_is_ended(service: Service, home: Path) -> None:
+    """Containers clear the environment, and so the mark."""
+    forever = "trap '' TERM; echo $$ >tmp.$0; mv tmp.$0 pid.$0; for _ in $(seq 900); do sleep 0.1; done"
+    script = 'env -i sh -c "$1" same & env -i sh -c "$1" other & until [ -e pid.same ] && [ -e pid.other ]; do :; done'
+    record = submit(service, "bash", "-c", script, "bash", forever)
+    assert service.wait([record], timeout=60)[0].state is S.DONE
+    pids = [int((home / f"pid.{name}").read_text()) for name in ("same", "other")]
+    holds(lambda: not any(lives(pid) for pid in pids))
+
+
+def test_cancel_ends_what_left_session_and_mark_behind(service: Service, home: Path) -> None:
+    forever = "trap '' TERM; echo $$ >pid; for _ in $(seq 900); do sleep 0.1; done"
+    record = submit(service, "bash", "-c", 'env -i setsid --wait sh -c "$1"', "bash", forever)
+    holds(lambda: (home / "pid").exists() and (home / "pid").read_text().endswith("\n"))
+    pid = int((home / "pid").read_text())
+    service.cancel([Selected(record)])
+    assert service.wait([record], timeout=60)[0].state is S.CANCELLED
+    holds(lambda: not lives(pid))
+
+
+def test_a_folder_that_is_gone_fails_the_job_once(service: Service, home: Path) -> None:
+    record = submit(service, "true", hold=True, output=f"{home}/out")
+    shutil.rmtree(record.folder)
+    service.release([Selected(record)])
+    (record,) = service.wait([record], timeout=60)
+    assert record.state is S.FAILED
+    assert "No such file or directory" in (home / "out").read_text()
+
+
+def test_exclusive_leaves_no_room(service: Service, home: Path) -> None:
+    first = submit(service, "bash", "-c", "until [ -e go ]; do sleep 0.05; done", exclusive=True)
+    second = submit(service, "true")
+    holds(lambda: state(service, first) is S.RUNNING)
+    assert service.explain(second).reason == "Resources"
+    (home / "go").touch()
+    assert {record.state for record in service.wait([first, second], timeout=60)} == {S.DONE}

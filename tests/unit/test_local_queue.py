@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from hpcjobs.errors import RefusedError
+from hpcjobs import process
+from hpcjobs.errors import RefusedError, UnreachableError
 from hpcjobs.record import JobRecord, JobState, JobStatus
 from hpcjobs.schedulers.local import Local, capacity, status
 from hpcjobs.schedulers.local_queue import End, Job, Need, Queue, Run, decide, need
@@ -197,3 +201,88 @@ def test_what_never_fits_is_refused(wants: Need, nodes: int, message: str) -> No
         local._check(record, wants)
     assert caught.value.message == message
     assert caught.value.hint
+
+
+def test_what_no_longer_fits_the_machine_blocks_nobody() -> None:
+    jobs = [job(1, Need(9)), job(2)]
+    assert started(jobs) == [(2, 0)]
+    assert jobs[0].reason == "BadConstraints"
+
+
+def test_a_file_that_was_just_written_is_read_again(tmp_path: Path) -> None:
+    """Inode and time may be the same when it was replaced within one tick of the clock."""
+    queue = Queue(tmp_path)
+    queue.make()
+    queue.save(job(7))
+    file = queue.active / "7.json"
+    stamp = file.stat().st_mtime_ns
+    assert queue.load(7) == job(7)
+    file.write_text(job(7, held=True).to_json())
+    os.utime(file, ns=(stamp, stamp))
+    assert queue.load(7) == job(7, held=True)
+
+
+def submission(tmp_path: Path, **more: object) -> JobRecord:
+    shape = {"ntasks": 1, "cpus_per_task": 1, "gpus_per_node": 0}
+    plan = {"shape": shape, "mem": None, "mem_per_cpu": None, "array_limit": 0, "dependency": "", "requeue": None,
+            "hold": False, "exclusive": False}  # fmt: skip
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    values: dict[str, object] = {
+        "id": 1, "tag": "t", "name": "n", "site": "s", "scheduler": "local", "folder": str(tmp_path), "workdir": "/w",
+        "output": "/o", "error": "/e", "created": 1.0,
+    }  # fmt: skip
+    return JobRecord(**{**values, **more})  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Local:
+    """A client whose supervisor is never started."""
+    monkeypatch.setenv("HPCJOBS_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(process, "spawn_python_daemon", lambda *_, **__: 0)
+    return Local({}, lambda *_, **__: pytest.fail("no command"))
+
+
+def full_disk(*_: object) -> None:
+    raise OSError(28, "No space left on device", "/f")
+
+
+def test_a_full_disk_leaves_nothing_and_says_so(local: Local, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = submission(tmp_path)
+    assert local.submit(tmp_path / "job.sh", tag="t", record=record) == "1"
+    monkeypatch.setattr(Queue, "save", full_disk)
+    with pytest.raises(UnreachableError, match="No space left on device"):
+        local.submit(tmp_path / "job.sh", tag="u", record=record)
+    for action in (local.cancel, local.hold, local.release):
+        with pytest.raises(UnreachableError, match="No space left on device"):
+            action(["1"])
+    assert [file.name for file in local.queue.root.glob("*.environment")] == ["1.environment"]
+
+
+def test_a_supervisor_that_does_not_read_does_not_stop_a_client(local: Local, tmp_path: Path) -> None:
+    local.queue.make()
+    with local.queue.supervisor_lock.open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        pipe = os.open(local.queue.wake, os.O_RDWR | os.O_NONBLOCK)
+        os.write(pipe, bytes(1 << 16))
+        assert local.submit(tmp_path / "job.sh", tag="t", record=submission(tmp_path)) == "1"
+        os.close(pipe)
+        assert local.cancel(["1"]) == {"1": ""}
+
+
+def test_tasks_are_cancelled_one_by_one_and_held_only_together(local: Local, tmp_path: Path) -> None:
+    local.submit(tmp_path / "job.sh", tag="t", record=submission(tmp_path, array="0-9"))
+    assert local.cancel(["1_[3-4]", "1_7", "1_[20]", "2", "x"]) == {
+        "1_[3-4]": "", "1_7": "", "1_[20]": "Job has already finished", "2": "Invalid job id specified",
+        "x": "Invalid job id specified",
+    }  # fmt: skip
+    known = local.queue.load(1)
+    assert known is not None
+    assert known.cancel == {3, 4, 7}
+    assert local.hold(["1_[3-4]"]) == {"1_[3-4]": "the local scheduler holds an array as a whole"}
+    assert local.hold(["1"]) == {"1": ""}
+
+
+def test_aftercorr_is_refused(local: Local) -> None:
+    assert local.dependency("afterok", ["1", "2"]) == "afterok:1:2"
+    with pytest.raises(RefusedError, match="aftercorr"):
+        local.dependency("aftercorr", ["1"])
