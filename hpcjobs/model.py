@@ -7,6 +7,7 @@ from the docstrings below each field); nothing here imports anything slow. Names
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
 from hpcjobs.units import Duration, Memory
@@ -471,6 +472,12 @@ class Plan:
     scratch: str = ""
     setup: tuple[Shell, ...] = ()
     notes: tuple[Note, ...] = ()
+
+    @property
+    def private_logs(self) -> dict[int, str]:
+        """The log files in the job's own folder: file descriptor (1, 2) and name, with its %a."""
+        logs = {1: PurePosixPath(self.output), 2: PurePosixPath(self.error)}
+        return {fd: log.name for fd, log in logs.items() if str(log.parent).replace("%%", "%") == self.folder}
 
 
 @dataclass(frozen=True)

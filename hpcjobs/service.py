@@ -610,12 +610,11 @@ def job_files(prepared: Prepared) -> dict[str, str]:
         "site": "" if prepared.site_file else prepared.site.name,
         "site_file": prepared.site_file,
     }
-    # Made here, the logs stay private: Slurm would make them as the umask says. Those of an array are too many; their
-    # folder keeps them.
-    logs = () if prepared.plan.array else (prepared.plan.output, prepared.plan.error)
-    empty = {Path(log).name: "" for log in logs if str(Path(log).parent).replace("%%", "%") == prepared.plan.folder}
+    # Made here, the logs stay private: Slurm would make them as the umask says. Those of an array are too many; its
+    # tasks do it.
+    logs = () if prepared.plan.array else prepared.plan.private_logs.values()
     return {
-        **empty,
+        **dict.fromkeys(logs, ""),
         names.spec.name: json.dumps(request, indent=1),
         names.plan.name: json.dumps(asdict(prepared.plan), indent=1),
         names.script.name: prepared.script.text,

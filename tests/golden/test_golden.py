@@ -83,6 +83,7 @@ CASES: dict[tuple[str, str], tuple[Site, JobSpec, ImageFacts]] = {
         JobSpec(command=("python3", "fit.py"), array="0-99%10", output="fit-%A_%a.log", requeue=True),
         ImageFacts(""),
     ),
+    ("cluster", "array-own-logs"): (CLUSTER, JobSpec(command=APP, array="0-9"), ImageFacts("")),
     ("cluster", "gpus"): (
         CLUSTER,
         JobSpec(command=APP, nodes=2, gpus_per_node=4, cpus_per_task=16, gpu_type="a100", partition="gpu"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -196,6 +197,20 @@ def test_nothing_of_the_environment_is_in_the_script(cli: Cli) -> None:
     assert Path(record.folder).stat().st_mode & 0o077 == 0
     assert "hunter2-secret" not in json.dumps(record.to_json())
     assert b"hunter2-secret" not in Service().store.path.read_bytes()
+
+
+def test_the_logs_of_array_tasks_are_private_and_those_elsewhere_are_as_the_umask_says(cli: Cli, home: Path) -> None:
+    umask = os.umask(0o022)
+    try:
+        for logs in ((), ("-o", str(home / "%A_%a.log"))):
+            cli("submit", "--site", "testbed", "--runtime", "none", "-n1", "-a", "0-2", *logs, "--wait", "--", "true")
+    finally:
+        os.umask(umask)
+    own, elsewhere = Service().history()[::-1]
+    modes = {file.name: file.stat().st_mode & 0o777 for file in Path(own.folder).iterdir()}
+    assert set(modes.values()) == {0o600}
+    assert {f"{stream}.{task}.log" for stream in ("stdout", "stderr") for task in range(3)} <= set(modes)
+    assert [(home / f"{elsewhere.native_id}_{task}.log").stat().st_mode & 0o777 for task in range(3)] == [0o644] * 3
 
 
 def test_submitting_from_within_a_job_inherits_nothing(cli: Cli) -> None:
