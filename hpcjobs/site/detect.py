@@ -89,7 +89,7 @@ def choose(
     if not chosen and (name := configured()):
         chosen = str(config_home() / "config.yaml")
     if not chosen:
-        match = detect(machine)
+        match = detect(machine, cached=cached)
         name, chosen = match.name, f"detected: {match.why}"
     loaded = _load_cached(name, file, chosen) if cached else load(name, file, known=known, chosen=chosen)
     return replace(loaded, site=settle(loaded.site, machine.which))
@@ -121,13 +121,13 @@ def configured() -> str:
     return str(document.data.get("site", ""))
 
 
-def detect(machine: Machine) -> Match:
+def detect(machine: Machine, *, cached: bool = False) -> Match:
     """The site that fits this machine best: most keys that tell this very machine, then nearest in the search order.
 
     Raises:
         SiteError: none fits, or two of the same folder fit equally well.
     """
-    matches = [match for match in explain_detection(machine) if match.matched]
+    matches = [match for match in explain_detection(machine, cached=cached) if match.matched]
     if not matches:
         names = sorted({found.name for found in files()})
         raise SiteError("no site file describes this machine", hint=f"type --site NAME: {nearest('', names)}")
@@ -142,20 +142,26 @@ def detect(machine: Machine) -> Match:
     return best
 
 
-def explain_detection(machine: Machine = HERE) -> list[Match]:
+def explain_detection(machine: Machine = HERE, *, cached: bool = False) -> list[Match]:
     """For each site, nearest first, whether it describes this machine and why (not). Plug-ins must be named."""
+    around = files()
+    known = cache.recall_detection([found.path for found in around]) if cached else {}
+    sections: dict[Path, DetectConfig | None] = {}
     explained: dict[str, Match] = {}
-    for found in files():
-        if found.name not in explained:
-            explained[found.name] = _explain(found, machine)
+    for found in around:
+        try:
+            sections[found.path] = known[found.path] if known else _detect_section(found)
+        except HpcjobError as error:
+            match = Match(found.name, found.who, found.path, matched=False, why=error.message)
+        else:
+            match = _explain(found, sections[found.path], machine)
+        explained.setdefault(found.name, match)  # a nearer one of the same name hides it
+    if cached and not known and len(sections) == len(around):  # a file that is wrong is read again, to say so
+        cache.keep_detection(sections)
     return list(explained.values())
 
 
-def _explain(found: Found, machine: Machine) -> Match:
-    try:
-        config = _detect_section(found)
-    except HpcjobError as error:
-        return Match(found.name, found.who, found.path, matched=False, why=error.message)
+def _explain(found: Found, config: DetectConfig | None, machine: Machine) -> Match:
     if config is None:
         return Match(found.name, found.who, found.path, matched=False, why="has no `detect`")
     tests = list(_tests(config, machine))

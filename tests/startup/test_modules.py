@@ -25,15 +25,15 @@ SLOW = {
 OWN = {"hpcjobs.cli.main", "hpcjobs.model", "hpcjobs.plan", "hpcjobs.render", "hpcjobs.service", "hpcjobs.site"}
 
 
-def loaded(home: Path, *words: str) -> set[str]:
-    """The slow modules and the own ones that a command line loads."""
+def loaded(home: Path, *words: str, site: str = "local") -> set[str]:
+    """The slow modules and the own ones that a command line loads; without `site`, it is detected."""
     program = (
         "import sys; from hpcjobs.__main__ import main; code = main(sys.argv[1:]); sys.stdout.flush();"
         "sys.stderr.write('\\n' + ' '.join(sys.modules)); sys.exit(code)"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, *words],
-        env={**os.environ, "HPCJOBS_HOME": str(home), "HOME": str(home), "HPCJOBS_SITE": "local"},
+        env={**os.environ, "HPCJOBS_HOME": str(home), "HOME": str(home), "HPCJOBS_SITE": site},
         cwd=home,
         capture_output=True,
         text=True,
@@ -75,9 +75,11 @@ def test_options_add_the_parser_and_no_more(home: Path, words: tuple[str, ...]) 
     assert loaded(home, *words) <= STATUS | PARSER | {"logging", "hpcjobs.model"}
 
 
-def test_a_dry_run_reads_yaml_once_and_renders(tmp_path: Path) -> None:
+@pytest.mark.parametrize("site", ["local", ""], ids=["named", "detected"])
+def test_a_dry_run_reads_yaml_once_and_renders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, site: str) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")  # or a batch system that is here would be detected
     words = ("submit", "--dry-run", "--runtime", "none", "--", "true")
-    first, second = loaded(tmp_path, *words), loaded(tmp_path, *words)
+    first, second = loaded(tmp_path, *words, site=site), loaded(tmp_path, *words, site=site)
     assert first >= {"yaml", "pydantic", "jinja2", "typer"}
     assert first & {"argparse", "asyncio", "click", "http", "rich", "ssl"} == set()
     assert second >= {"jinja2", "typer"}

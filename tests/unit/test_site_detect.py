@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -289,3 +290,40 @@ def test_a_cache_that_is_half_written_is_not_believed(chain: Path) -> None:
     (entry,) = (chain / "home/cache").glob("site-mine-*.json")
     entry.write_text(entry.read_text()[:-20])
     assert site.choose("mine", machine=machine(), cached=True).site.scratch == "/b"
+
+
+# ------------------------------------------------------------------------- detection, from the cache
+
+
+@pytest.fixture
+def detected(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """A machine that one of two sites describes, which is kept in the cache."""
+    monkeypatch.setenv("HPCJOBS_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("HPCJOBS_SITE", raising=False)
+    write("mine", "detect: {hostname: here}")
+    write("other", "detect: {hostname: there}")
+    this = machine(hostname="here")
+    assert site.choose(machine=this, cached=True).site.name == "mine"
+    return this
+
+
+def test_a_detection_that_was_kept_reads_no_file(detected: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hpcjobs.site.yamlfile.read", None)
+    assert site.choose(machine=detected, cached=True).chosen == "detected: the host name here fits here"
+    elsewhere = replace(detected, hostname="there")
+    assert site.detect.detect(elsewhere, cached=True).name == "other"
+
+
+def test_a_changed_detection_is_seen(detected: Machine, write: Write) -> None:
+    write("mine", "detect: {hostname: elsewhere}")
+    write("other", "detect: {hostname: here}")
+    assert site.choose(machine=detected, cached=True).site.name == "other"
+
+
+def test_a_site_that_cannot_be_read_is_read_again_each_time(detected: Machine, write: Write, tmp_path: Path) -> None:
+    wrong = write("wrong", "detect: {hostnam: here}")
+    for _ in range(2):
+        why = {match.name: match.why for match in site.explain_detection(detected, cached=True)}
+        assert "hostnam" in why["wrong"]
+    wrong.unlink()
+    assert "wrong" not in {match.name for match in site.explain_detection(detected, cached=True)}
