@@ -227,7 +227,7 @@ def parse_submit(text: str) -> str:
 
 def job_state(word: str, reason: str = "") -> JobState:
     """The state that one of Slurm's words stands for; `CANCELLED by 1000` and `CANCELLED+` included."""
-    state = STATES.get(re.split(r"[ +]", word.strip(), maxsplit=1)[0].upper(), JobState.UNKNOWN)
+    state = STATES.get(word.replace("+", " ").strip().partition(" ")[0].upper(), JobState.UNKNOWN)
     return JobState.HELD if state is JobState.PENDING and reason in _HELD_REASONS else state
 
 
@@ -284,6 +284,8 @@ def _status(lines: list[_QueueLine]) -> JobStatus:
 
 def _task_indices(text: str) -> tuple[int, ...]:
     """`7`, `[0-99%5]`, `0-99%5`; empty for `N/A`."""
+    if text == "N/A":
+        return ()
     try:
         return parse_indices(text.strip("[]").partition("%")[0])
     except UsageError:
@@ -411,4 +413,5 @@ def _requeued(status: JobStatus, job: JobRecord) -> JobStatus:
     """Count a restart when a job that ran is waiting again: squeue's formats have no restart count."""
     ran = job.state in {JobState.RUNNING, JobState.COMPLETING} and not job.array
     waits = status.state in {JobState.PENDING, JobState.HELD}
-    return replace(status, restarts=job.restarts + 1) if ran and waits else replace(status, restarts=job.restarts)
+    restarts = job.restarts + (ran and waits)
+    return replace(status, restarts=restarts) if restarts else status
