@@ -6,6 +6,7 @@ import json
 import os
 import re
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,6 +17,7 @@ from hpcjobs.errors import (
     NotFoundError,
     PlanError,
     RefusedError,
+    StoreError,
     UnreachableError,
     UsageError,
     WaitTimeoutError,
@@ -181,7 +183,7 @@ class Service:
                 native_id = scheduler.submit(script, tag=record.tag, record=record, keep_fds=(descriptor,))
             except UnreachableError as error:
                 if not error.maybe_done:
-                    self.store.drop(record)
+                    self._drop(record)
                     raise
                 raise UnreachableError(
                     f"{error.message}; whether {record.label} was accepted is not known yet",
@@ -189,9 +191,20 @@ class Service:
                     maybe_done=True,
                 ) from error
             except HpcjobError:
-                self.store.drop(record)
+                self._drop(record)
                 raise
-            return self.store.commit(record, native_id, self._clock())
+            try:
+                return self.store.commit(record, native_id, self._clock())
+            except StoreError as error:
+                raise StoreError(
+                    f"{record.label} was submitted as {record.scheduler} job {native_id}, which could not be recorded: "
+                    f"{error.message}",
+                    hint=f"do not submit it again: hpcjob status {record.label} finds it once that can be written",
+                ) from error
+
+    def _drop(self, record: JobRecord) -> None:
+        with suppress(StoreError):  # what keeps it from being forgotten: the next command finds that it never arrived
+            self.store.drop(record)
 
     def reconcile(self) -> list[JobRecord]:
         """Heal what a crash left between reservation and commit; the jobs that changed.
@@ -338,26 +351,32 @@ class Service:
         if unconfirmed:
             try:
                 self.reconcile()
-            except UnreachableError as error:
+            except (UnreachableError, StoreError) as error:
                 errors.append(error)
             fresh.update({record.id: self.store.get(record.id) for record in unconfirmed})
         now_known = [fresh.get(record.id, record) for record in records]
         open_ones = [record for record in now_known if not record.state.final and record.native_id]
         for cluster, (scheduler, some) in self._by_cluster(open_ones).items():
             try:
-                fresh.update(self._poll(cluster, scheduler, some, force=force))
+                fresh.update(self._poll(cluster, scheduler, some, errors, force=force))
             except (UnreachableError, RefusedError) as error:  # noqa: PERF203 - one cluster must not silence the others
                 errors.append(error)
         return Refreshed([fresh.get(record.id, record) for record in now_known], errors)
 
     def _poll(
-        self, cluster: str, scheduler: Scheduler, records: list[JobRecord], *, force: bool
+        self,
+        cluster: str,
+        scheduler: Scheduler,
+        records: list[JobRecord],
+        errors: list[HpcjobError],
+        *,
+        force: bool,
     ) -> dict[int, JobRecord]:
         interval = 0.0 if force else float(records[0].options.get("poll_interval", 0))
-        if not self.store.claim_poll(cluster, interval, self._clock()):
+        if not self._claims(cluster, interval, errors):
             # Somebody asked a moment ago. A job that wrote that it ended well needs nobody's confirmation.
             written = {record.id: ends.clean_end(record) for record in records}
-            return self.store.apply({key: end for key, end in written.items() if end}, self._clock())
+            return self._learn({key: end for key, end in written.items() if end}, records, errors)
         try:
             told = scheduler.poll(records)
             now = self._clock()
@@ -367,10 +386,34 @@ class Service:
                 remembered = scheduler.accounting(lost)
                 news.update({record.id: ends.settle_lost(record, news[record.id], remembered) for record in lost})
         except HpcjobError:
-            self.store.release_poll(cluster)
+            self._forget_poll(cluster)
             raise
         known = {record.id: record for record in records}
-        return self.store.apply({key: status for key, status in news.items() if known[key].learns(status, now)}, now)
+        learnt = {key: status for key, status in news.items() if known[key].learns(status, now)}
+        return self._learn(learnt, records, errors)
+
+    def _claims(self, cluster: str, interval: float, errors: list[HpcjobError]) -> bool:
+        try:
+            return self.store.claim_poll(cluster, interval, self._clock())
+        except StoreError as error:  # a full disk must keep nobody from seeing their jobs
+            errors.append(error)
+            return True
+
+    def _learn(
+        self, news: Mapping[int, JobStatus], records: list[JobRecord], errors: list[HpcjobError]
+    ) -> dict[int, JobRecord]:
+        """The records with the news in them; if they cannot be stored, the next command learns them anew."""
+        now = self._clock()
+        try:
+            return self.store.apply(news, now)
+        except StoreError as error:
+            if error.message not in {known.message for known in errors}:
+                errors.append(error)
+            return {record.id: record.updated(news[record.id], now) for record in records if record.id in news}
+
+    def _forget_poll(self, cluster: str) -> None:
+        with suppress(StoreError):  # then the next command asks after the poll interval, and not at once
+            self.store.release_poll(cluster)
 
     def wait(
         self,
@@ -416,9 +459,17 @@ class Service:
     def cancel(self, selected: Sequence[Selected]) -> list[Outcome]:
         """Cancel; one scheduler command a cluster. Jobs that have ended are reported, not an error."""
         chosen = self._reachable(selected)
-        running = [one for one in chosen if not one.record.state.final]
-        self.store.mark_cancelled({one.record.id: one.indices for one in running}, self._clock())
-        return self._control(chosen, "cancel")
+        running = {one.record.id: one.indices for one in chosen if not one.record.state.final}
+        unrecorded = None
+        try:
+            self.store.mark_cancelled(running, self._clock())
+        except StoreError as error:
+            unrecorded = error  # what fills the disk may be the very job, so it is cancelled all the same
+        outcomes = self._control(chosen, "cancel")
+        if unrecorded:
+            done = " ".join(outcome.record.label for outcome in outcomes if not outcome.problem) or "nothing"
+            raise StoreError(f"cancelled {done}, which could not be recorded: {unrecorded.message}")
+        return outcomes
 
     def hold(self, selected: Sequence[Selected]) -> list[Outcome]:
         """Keep pending jobs from starting."""
@@ -449,7 +500,7 @@ class Service:
             answers = getattr(scheduler, action)(list(targets))
             outcomes.update({record.id: Outcome(record, answers.get(target, "")) for target, record in targets.items()})
             # What was known a moment ago no longer holds.
-            self.store.release_poll(cluster)
+            self._forget_poll(cluster)
         return [outcomes[chosen.record.id] for chosen in selected]
 
     # ----------------------------------------------------------------------------------- answering

@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -50,9 +50,11 @@ Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 def cli(home: Path) -> Iterator[Cli]:
     """Run `hpcjob` as a person would, in an empty folder."""
 
-    def run(*args: str, code: int | None = 0, timeout: float = 120, **env: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        *args: str, code: int | None = 0, timeout: float = 120, under: Sequence[str] = (), **env: str
+    ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [sys.executable, "-m", "hpcjobs", *args],
+            [*under, sys.executable, "-m", "hpcjobs", *args],
             capture_output=True, text=True, timeout=timeout, cwd=home, env={**os.environ, **env}, check=False,
         )  # fmt: skip
         assert code is None or done.returncode == code, done.stdout + done.stderr

@@ -10,6 +10,7 @@ from hpcjobs.errors import (
     NotFoundError,
     PlanError,
     RefusedError,
+    StoreError,
     UnreachableError,
     UsageError,
     WaitTimeoutError,
@@ -560,3 +561,39 @@ def test_a_folder_that_was_removed_under_us(tmp_path: Path, monkeypatch: pytest.
     gone.rmdir()
     with pytest.raises(PlanError, match="the current folder is gone"):
         Service().prepare(JobSpec(command=("true",)), site="local")
+
+
+# ----------------------------------------------------------------- a database that cannot be written
+
+
+def seal(lab: Lab) -> None:
+    """Nothing can be written any more, as on a full disk."""
+    lab.service.store._db.execute("PRAGMA query_only = ON")
+
+
+def test_news_that_cannot_be_stored_are_shown_with_the_reason(lab: Lab) -> None:
+    record = lab.submit()
+    lab.slurm.start(record.native_id)
+    seal(lab)
+    fresh = lab.service.refresh([record], force=True)
+    assert [found.state for found in fresh.records] == [S.RUNNING]
+    assert [type(error) for error in fresh.errors] == [StoreError]
+    assert lab.another().store.get(record.id).state is S.PENDING
+    assert lab.another().refresh([record], force=True).records[0].state is S.RUNNING
+
+
+def test_a_cancel_that_cannot_be_stored_is_done_and_says_so(lab: Lab) -> None:
+    record = lab.submit()
+    seal(lab)
+    with pytest.raises(StoreError, match="cancelled j1, which could not be recorded"):
+        lab.service.cancel([Selected(record)])
+    assert lab.another().refresh([record], force=True).records[0].state is S.CANCELLED
+
+
+def test_a_refusal_is_told_even_if_the_reservation_cannot_be_dropped(lab: Lab) -> None:
+    prepared = lab.prepared()
+    reserve = lab.service.store.reserve
+    lab.service.store.reserve = lambda *args: (reserve(*args), seal(lab))[0]  # type: ignore[method-assign]
+    lab.slurm.refuse = "Invalid account"
+    with pytest.raises(RefusedError, match="Invalid account"):
+        lab.service._send(prepared)
