@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -590,10 +591,19 @@ def test_a_cancel_that_cannot_be_stored_is_done_and_says_so(lab: Lab) -> None:
     assert lab.another().refresh([record], force=True).records[0].state is S.CANCELLED
 
 
-def test_a_refusal_is_told_even_if_the_reservation_cannot_be_dropped(lab: Lab) -> None:
-    prepared = lab.prepared()
+def test_a_refusal_is_told_even_if_the_reservation_cannot_be_dropped(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     reserve = lab.service.store.reserve
-    lab.service.store.reserve = lambda *args: (reserve(*args), seal(lab))[0]  # type: ignore[method-assign]
+
+    def fill_up(*args: Any) -> JobRecord:
+        record = reserve(*args)
+        seal(lab)
+        return record
+
+    monkeypatch.setattr(lab.service.store, "reserve", fill_up)
     lab.slurm.refuse = "Invalid account"
     with pytest.raises(RefusedError, match="Invalid account"):
-        lab.service._send(prepared)
+        lab.submit()
+    assert lab.another().history()[0].state is S.CREATED
+    lab.clock.sleep(60)
+    lab.another().reconcile()
+    assert lab.another().history()[0].raw == "NOT_SUBMITTED"
