@@ -28,9 +28,9 @@ def run(
     )
     script = where / "job.sh"
     script.write_text(render.render(plan, template=template).text, "utf-8")
-    return subprocess.run(
-        ["bash", str(script)], capture_output=True, text=True, check=False, env={**os.environ, **(given or {})}
-    )
+    # As a scheduler starts it: a signal that is ignored here (by nohup, say) is not ignored there.
+    line = ["env", "--default-signal", "bash", str(script)]
+    return subprocess.run(line, capture_output=True, text=True, check=False, env={**os.environ, **(given or {})})
 
 
 def end(folder: Path, name: str = "exit") -> JobStatus:
