@@ -77,7 +77,8 @@ def _absent(path: Path) -> NotFoundError:
         beside = [entry.name for entry in path.parent.iterdir()]
     except OSError:
         return NotFoundError(f"there is no image {path}", hint=f"the folder {path.parent} cannot be read")
-    return NotFoundError(f"there is no image {path}", hint=f"in {path.parent}: {nearest(path.name, beside)}")
+    found = nearest(path.name, beside) if beside else "it is empty"
+    return NotFoundError(f"there is no image {path}", hint=f"in {path.parent}: {found}")
 
 
 def _looks_like(head: bytes, image: str) -> tuple[str, str]:

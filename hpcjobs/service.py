@@ -446,9 +446,10 @@ class Service:
                 return known
             if timeout is not None and now - begin >= timeout:
                 labels = " ".join(record.label for record in waiting[:5])
+                several = f"{len(waiting)} of {len(known)} jobs have"
                 raise WaitTimeoutError(
-                    f"{len(waiting)} of {len(known)} jobs have not ended after {timeout:g} s",
-                    hint=f"they go on: hpcjob wait {labels}",
+                    f"{several if len(known) > 1 else f'{labels} has'} not ended after {timeout:g} s",
+                    hint=f"{'they go' if len(waiting) > 1 else 'it goes'} on: hpcjob wait {labels}",
                 )
             pause = 0.5 if changed else min(pause * 1.3, _LONGEST_PAUSE)
             left = _LONGEST_PAUSE if timeout is None else max(0.05, timeout - (now - begin))

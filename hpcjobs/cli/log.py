@@ -27,7 +27,7 @@ def to_file(name: str) -> None:
         raise UsageError(
             f"HPCJOBS_LOG={name} cannot be written: {error.strerror}", hint="name another file, or unset HPCJOBS_LOG"
         ) from error
-    handler.setFormatter(logging.Formatter(_FORMAT))
+    handler.setFormatter(logging.Formatter(_FORMAT, "%Y-%m-%d %H:%M:%S"))
     _add(handler, logging.DEBUG)
 
 

@@ -330,7 +330,7 @@ err|
 err| hint: they go on: hpcjob wait j3 j4 j5
 exit 124
 $ hpcjob wait j4 --timeout 5 --json
-out| {"version": 1, "error": {"message": "1 of 1 jobs have not ended after 5 s", "hint": "they go on: hpcjob wait j4", "code": 124}}
+out| {"version": 1, "error": {"message": "j4 has not ended after 5 s", "hint": "it goes on: hpcjob wait j4", "code": 124}}
 exit 124
 """)
     jobs.meanwhile(lambda: jobs.finish("4"))

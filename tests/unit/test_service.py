@@ -351,7 +351,7 @@ def test_wait(lab: Lab) -> None:
 
 def test_wait_has_an_end(lab: Lab) -> None:
     record = lab.submit()
-    with pytest.raises(WaitTimeoutError, match="1 of 1 jobs have not ended after 60 s"):
+    with pytest.raises(WaitTimeoutError, match="j1 has not ended after 60 s"):
         lab.service.wait([record], timeout=60)
     lab.slurm.jobs.clear()
     (lost,) = lab.service.wait([record])
