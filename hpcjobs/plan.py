@@ -395,10 +395,15 @@ def _check_pattern(option: str, pattern: str, name: str, *, array: bool) -> None
 
 
 def _binds(texts: tuple[str, ...], base: str, *, expand: bool) -> tuple[Bind, ...]:
-    return tuple(_bind(text, base, expand=expand) for text in texts)
+    return tuple(parse_bind(text, base, expand=expand) for text in texts)
 
 
-def _bind(text: str, base: str, *, expand: bool) -> Bind:
+def parse_bind(text: str, base: str = "/", *, expand: bool) -> Bind:
+    """Read `SRC`, `SRC:DST` or `SRC:DST:ro`; a relative source is below `base`.
+
+    Raises:
+        PlanError: it is none of them.
+    """
     source, *rest = text.split(":")
     target, mode, *more = (*rest, "", "")
     if not source or any(more) or mode not in ("", "ro", "rw"):
@@ -416,9 +421,9 @@ def _bind(text: str, base: str, *, expand: bool) -> Bind:
 def _check_scheduler(spec: JobSpec, site: Site) -> Iterator[Note]:
     if site.scheduler.kind != "local":
         for text in site.directives:
-            _check_directive(text, of_site=True)
+            check_directive(text, of_site=True)
         for text in spec.directives:
-            _check_directive(text)
+            check_directive(text)
         return
     for field in _NOT_LOCAL:
         if getattr(spec, field) or getattr(site, field, ()):
@@ -430,8 +435,12 @@ def _check_scheduler(spec: JobSpec, site: Site) -> Iterator[Note]:
             yield Note(field, f"{value} is not used", "this machine has one queue, and nobody pays")
 
 
-def _check_directive(text: str, *, of_site: bool = False) -> None:
-    """Refuse what hpcjob writes by itself; a site may fix that too, save what hpcjob relies on."""
+def check_directive(text: str, *, of_site: bool = False) -> None:
+    """Refuse what hpcjob writes by itself: sbatch takes the last of two, and the job's own would be lost.
+
+    Raises:
+        PlanError: it cannot stand in the script.
+    """
     shell.refuse_control(text, "a directive")
     match = _DIRECTIVE.fullmatch(text)
     if not match:
@@ -440,16 +449,16 @@ def _check_directive(text: str, *, of_site: bool = False) -> None:
             raise PlanError("heterogeneous jobs are not in this version", hint="submit one job for each component")
         raise PlanError(f"the directive {text!r} is not understood", hint="write --name or --name=value")
     name, value = match[1], match[2] or ""
-    if of_site and _OWN.get(name):
-        return
     if name == "--gres" and re.search(r"(^|,)gpu\b", value):
         raise PlanError(f"{text} is written by hpcjob itself", hint="use --gpus-per-node")
     own = name if name in _OWN else next((o for o in _OWN if o.startswith(name) and name != "--gpus"), "")
-    if own:
-        raise PlanError(
-            f"the directive {text} is written by hpcjob itself" if _OWN[own] else f"hpcjob needs {own} for itself",
-            hint=f"use {_OWN[own]}" if _OWN[own] else "leave it out",
-        )
+    if not own:
+        return
+    if not _OWN[own]:
+        raise PlanError(f"hpcjob needs {own} for itself", hint="leave it out")
+    key = own.removeprefix("--").replace("-", "_")
+    hint = f"write it under `defaults`: {{{key}: {value or 'true'}}}" if of_site else f"use {_OWN[own]}"
+    raise PlanError(f"the directive {text} is written by hpcjob itself", hint=hint)
 
 
 def _partition(spec: JobSpec, site: Site) -> tuple[str, Partition]:

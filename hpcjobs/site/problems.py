@@ -8,10 +8,10 @@ import re
 import types
 import typing
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, cast
 
-from hpcjobs import shell
+from hpcjobs import plan, shell
 from hpcjobs.errors import HpcjobError, PlanError
 from hpcjobs.model import JobSpec, Partition, Site
 from hpcjobs.site.yamlfile import dotted
@@ -174,7 +174,7 @@ def check_site(site: Site, known: Known = ANY_NAME) -> list[Finding]:
         lambda: _numbers(site, ()),
         lambda: _partitions(site),
         lambda: _required(site),
-        lambda: _environment(site),
+        lambda: _written(site),
         lambda: _folders(site),
         lambda: _detection(site),
         lambda: _kinds(site, known),
@@ -225,12 +225,22 @@ def _required(site: Site) -> Iterator[Finding]:
                 yield Finding((*loc, index), f"{name!r} is not a field of a job", nearest(name, known))
 
 
-def _environment(site: Site) -> Iterator[Finding]:
-    for name in site.env:
+def _written(site: Site) -> Iterator[Finding]:
+    """What would stop every job of the site, when its script is written."""
+    checks: list[tuple[Loc, Callable[[], object]]] = [
+        (("module_init",), partial(shell.line, site.module_init)),
+        (("scratch",), partial(shell.expand, site.scratch)),
+    ]
+    checks += [(("env", name), partial(shell.variable_name, name)) for name in site.env]
+    checks += [(("bind", i), partial(plan.parse_bind, text, expand=True)) for i, text in enumerate(site.bind)]
+    if site.scheduler.kind != "local":
+        check = partial(plan.check_directive, of_site=True)
+        checks += [(("directives", i), partial(check, text)) for i, text in enumerate(site.directives)]
+    for loc, check_one in checks:
         try:
-            shell.variable_name(name)
-        except PlanError as error:  # noqa: PERF203 - every bad name is told
-            yield Finding(("env", name), error.message, error.hint)
+            check_one()
+        except PlanError as error:  # noqa: PERF203 - everything that is wrong is told
+            yield Finding(loc, error.message, error.hint)
 
 
 def _folders(site: Site) -> Iterator[Finding]:

@@ -50,7 +50,7 @@ CENTRE = Site(
     name="centre",
     scheduler=SchedulerConfig(kind="slurm", export="none"),
     require=("account",),
-    directives=("--licenses=scratch",),
+    directives=("--switches=1",),
     module_init="source /etc/profile.d/modules.sh",
     modules=("PrgEnv-gnu",),
     env={"MPICH_OFI_CXI_COUNTER_REPORT": "1", "TMPDIR": "/scratch/$USER"},

@@ -413,8 +413,12 @@ def test_mpi_kinds_that_are_not_known_are_not_checked() -> None:
 
 
 def test_directives_of_the_site() -> None:
-    site = replace(SITE, directives=("--licenses=scratch", "--gpus=1"))
-    assert resolve(site).directives == ("--licenses=scratch", "--gpus=1")
+    site = replace(SITE, directives=("--switches=1", "--gpus=1"))
+    assert resolve(site).directives == ("--switches=1", "--gpus=1")
+    # Written last, it would beat what the job asks for.
+    assert "| write it under `defaults`: {licenses: scratch}" in refused(
+        replace(SITE, directives=("--licenses=scratch",))
+    )
     assert "hpcjob needs --comment" in refused(replace(SITE, directives=("--comment=x",)))
 
 
@@ -431,5 +435,5 @@ def test_one_machine_refuses(asked: dict[str, Any], refusal: str) -> None:
 
 
 def test_binds_are_read() -> None:
-    assert plan._bind("/a:/b:ro", "/w", expand=False) == Bind("/a", "/b", readonly=True)
-    assert plan._bind("a", "/w", expand=False) == Bind("/w/a", "/w/a")
+    assert plan.parse_bind("/a:/b:ro", "/w", expand=False) == Bind("/a", "/b", readonly=True)
+    assert plan.parse_bind("a", "/w", expand=False) == Bind("/w/a", "/w/a")

@@ -7,7 +7,7 @@
 #SBATCH --chdir=/home/ada/run
 #SBATCH --output=/home/ada/jobs/3f9c2a/stdout.log
 #SBATCH --error=/home/ada/jobs/3f9c2a/stderr.log
-#SBATCH --licenses=scratch
+#SBATCH --switches=1
 
 set -euo pipefail
 export HPCJOB_NATIVE_ID=${SLURM_ARRAY_JOB_ID:-${SLURM_JOB_ID:-}} HPCJOB_RESTARTS=${SLURM_RESTART_COUNT:-0}
