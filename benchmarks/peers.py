@@ -17,61 +17,108 @@ from dataclasses import dataclass
 from pathlib import Path
 
 RUNS = 11
+JOBS = 1000
 HERE = Path(__file__).parent.parent
+TITLES = ("`--help`", "import", "dry run", "submit one job", f"states of {JOBS:,} jobs")
+
+_TRACK = f"""\
+import os, pathlib, sys
+sys.path.insert(0, {str(HERE / "benchmarks")!r})
+import run
+run.track(pathlib.Path(os.environ["HPCJOBS_HOME"]), {JOBS})
+"""
+_MYQUEUE = f"""\
+mkdir -p ~/.myqueue
+echo "config = {{'scheduler': 'slurm', 'nodes': [('n', {{'cores': 4, 'memory': '8GB'}})]}}" >~/.myqueue/config.py
+mq init
+for n in $(seq {JOBS}); do mkdir -p tasks/$n; done
+mq submit shell:true tasks/* -R 4:1h
+"""
+_PSIJ = """\
+import os
+from psij import Job, JobExecutor, JobSpec, ResourceSpecV1
+spec = JobSpec(executable="./app", resources=ResourceSpecV1(node_count=4))
+JobExecutor.get_instance("slurm").submit(Job(spec))
+os._exit(0)
+"""
+_SUBMITIT = "import submitit; e = submitit.SlurmExecutor('logs'); e.update_parameters(nodes=4); e.submit(print)"
+_SUBMITIT_STATES = f"""\
+from submitit import SlurmJob
+assert {{SlurmJob("logs", str(n)).state for n in range(1, {JOBS + 1})}} == {{"RUNNING"}}
+"""
+_FOUR_NODES = ("--runtime", "none", "-N", "4", "--", "./app")
 
 
 @dataclass(frozen=True)
 class Peer:
-    """A package, what starts its command line, and what a program imports of it."""
+    """A package and the command lines that do what the columns say; the programs are those of its environment."""
 
     package: str
-    imports: str
-    command: tuple[str, ...] = ()
-    submit: str = ""  # Python that submits one job of four nodes with the stub of sbatch
-    status: str = ""  # Python that asks for the states of a thousand jobs with the stubs of squeue and sacct
+    imports: str  # what a program imports of it
+    help: tuple[str, ...] = ()
+    dry_run: tuple[str, ...] = ()
+    submit: tuple[str, ...] = ()  # one job of four nodes, with a stub of sbatch
+    states: tuple[str, ...] = ()  # with stubs of squeue and sacct
+    prepare: tuple[str, ...] = ()  # makes the thousand jobs known to it
+
+    @property
+    def commands(self) -> tuple[tuple[str, ...], ...]:
+        """One for each of `TITLES`."""
+        return self.help, ("python", "-c", self.imports), self.dry_run, self.submit, self.states
 
 
 PEERS = (
     Peer(
-        str(HERE),
+        "hpcjobs",
         "from hpcjobs import Job, submit",
-        ("hpcjob", "--help"),
-        'from hpcjobs import *; submit(Job(command=("./app",), nodes=4, runtime="none"), site="testbed")',
-        "from hpcjobs import status; assert len(status('active')) >= 1000",
+        help=("hpcjob", "--help"),
+        dry_run=("hpcjob", "submit", "--site", "testbed", "--dry-run", *_FOUR_NODES),
+        submit=("hpcjob", "submit", "--site", "testbed", *_FOUR_NODES),
+        states=("hpcjob", "status"),
+        prepare=("python", "-c", _TRACK),
     ),
-    Peer(
-        "psij-python",
-        "from psij import Job, JobExecutor",
-        submit="from psij import Job, JobSpec, ResourceSpecV1, JobExecutor; import os; "
-        "spec = JobSpec(executable='./app', resources=ResourceSpecV1(node_count=4)); "
-        "JobExecutor.get_instance('slurm').submit(Job(spec)); os._exit(0)",
-    ),
+    Peer("psij-python", "from psij import Job, JobExecutor", submit=("python", "-c", _PSIJ)),
     Peer(
         "submitit",
         "from submitit import AutoExecutor",
-        submit="import submitit; e = submitit.SlurmExecutor('logs'); e.update_parameters(nodes=4); e.submit(print)",
-        status="from submitit import SlurmJob; "
-        "assert {SlurmJob('logs', str(n)).state for n in range(1, 1001)} == {'RUNNING'}",
+        submit=("python", "-c", _SUBMITIT),
+        states=("python", "-c", _SUBMITIT_STATES),
     ),
     Peer(
         "simple_slurm",
         "from simple_slurm import Slurm",
-        submit="from simple_slurm import Slurm; Slurm(nodes=4).sbatch('./app')",
+        dry_run=("python", "-c", "from simple_slurm import Slurm; print(Slurm(nodes=4))"),
+        submit=("python", "-c", "from simple_slurm import Slurm; Slurm(nodes=4).sbatch('./app')"),
     ),
-    Peer("myqueue", "from myqueue.task import task", ("mq", "--help")),
-    Peer("srunx", "import srunx", ("srunx", "--help")),
+    Peer(
+        "myqueue",
+        "from myqueue.task import task",
+        help=("mq", "--help"),
+        dry_run=("mq", "submit", "--dry-run", "shell:true", "-R", "16:1h"),
+        # A task of the same name would be left out as queued already.
+        submit=("sh", "-c", "mq submit shell:true -n task$$ -R 16:1h"),
+        states=("sh", "-c", "mq sync && mq ls"),
+        prepare=("sh", "-ec", _MYQUEUE),
+    ),
+    Peer(
+        "srunx",
+        "import srunx",
+        help=("srunx", "--help"),
+        submit=("srunx", "submit", "-N", "4", "--venv", "here", "./app"),
+        states=("srunx", "list"),
+    ),
     Peer("executorlib", "from executorlib import SlurmClusterExecutor"),
     Peer("dask-jobqueue", "from dask_jobqueue import SLURMCluster"),
 )
 
 
-def environment(peer: Peer, cache: Path) -> Path:
-    """The folder of the programs of the peer's environment, made if need be."""
-    folder = cache / Path(peer.package).name
+def environment(package: str, cache: Path) -> Path:
+    """The folder of the programs of the package's environment, made if need be."""
+    folder = cache / package
     if not (folder / "ready").exists():
         venv.create(folder, with_pip=True, clear=True)
         subprocess.run(
-            [folder / "bin/python", "-m", "pip", "install", "--quiet", peer.package],
+            [folder / "bin/python", "-m", "pip", "install", "--quiet", HERE if package == "hpcjobs" else package],
             check=True,
             capture_output=True,
             text=True,
@@ -81,16 +128,16 @@ def environment(peer: Peer, cache: Path) -> Path:
     return folder / "bin"
 
 
-def ratio(command: list[str], python: str) -> tuple[float, float]:
+def ratio(command: tuple[str, ...]) -> tuple[float, float]:
     """Median over the bare interpreter's median, and the median in milliseconds."""
 
-    def seconds(words: list[str]) -> float:
+    def seconds(words: tuple[str, ...]) -> float:
         begin = time.perf_counter()
         subprocess.run(words, check=True, capture_output=True, timeout=60)
         return time.perf_counter() - begin
 
     seconds(command)
-    pairs = [(seconds(command), seconds([python, "-c", "pass"])) for _ in range(RUNS)]
+    pairs = [(seconds(command), seconds(("python", "-c", "pass"))) for _ in range(RUNS)]
     ours, bare = (statistics.median(times) for times in zip(*pairs, strict=True))
     return ours / bare, ours * 1000
 
@@ -98,69 +145,72 @@ def ratio(command: list[str], python: str) -> tuple[float, float]:
 def stubs(folder: Path) -> None:
     """Programs that answer as Slurm's do for a thousand running jobs."""
     folder.mkdir(parents=True)
-    jobs = range(1, 1001)
-    (folder / "squeue.txt").write_text("".join(f"{n}|N/A|RUNNING|1700000000|1800000000|n1|None\n" for n in jobs))
-    (folder / "sacct.txt").write_text("JobID|State|NodeList\n" + "".join(f"{n}|RUNNING|n1\n" for n in jobs))
+    jobs = range(1, JOBS + 1)
+    (folder / "fields").write_text("".join(f"{n}|N/A|RUNNING|1700000000|1800000000|n1|None\n" for n in jobs))
+    table = "".join(f"{n} debug app user RUNNING 1:00 1:00:00 4 n1\n" for n in jobs)
+    (folder / "table").write_text("JOBID PARTITION NAME USER STATE TIME TIME_LIMIT NODES NODELIST\n" + table)
+    (folder / "accounting").write_text("JobID|State|NodeList\n" + "".join(f"{n}|RUNNING|n1\n" for n in jobs))
+    # hpcjobs asks for fields, srunx for a table without a header, myqueue for the table.
+    squeue = f"""\
+case "$*" in
+  *"|"*) cat {folder}/fields;;
+  *--noheader*) tail -n +2 {folder}/table;;
+  *) cat {folder}/table;;
+esac"""
     # hpcjobs asks for the bare id; the others read sbatch's sentence.
-    sbatch = 'case "$*" in *--parsable*) echo 1001;; *) echo Submitted batch job 1001;; esac'
-    for name, body in (
-        ("squeue", f"cat {folder}/squeue.txt"),
-        ("sacct", f"cat {folder}/sacct.txt"),
-        ("sbatch", sbatch),
-    ):
+    sbatch = f"""\
+n=$(cat {folder}/last 2>/dev/null || echo 0)
+echo $((n + 1)) >{folder}/last
+case "$*" in *--parsable*) echo $((n + 1));; *) echo Submitted batch job $((n + 1));; esac"""
+    for name, body in (("squeue", squeue), ("sacct", f"cat {folder}/accounting"), ("sbatch", sbatch)):
         (folder / name).write_text(f"#!/bin/sh\n{body}\n")
         (folder / name).chmod(0o755)
 
 
-def track(python: str) -> None:
-    """Make a thousand jobs known to hpcjobs, as its own benchmark does."""
-    code = f"import sys; sys.path.insert(0, {str(HERE / 'benchmarks')!r}); import run, pathlib, os; "
-    code += "run.track(pathlib.Path(os.environ['HPCJOBS_HOME']), 1000)"
-    subprocess.run([python, "-c", code], check=True, capture_output=True)
-
-
-def cell(command: list[str], python: str) -> str:
+def cell(command: tuple[str, ...]) -> str:
     """`2.1 (25 ms)`, or why not."""
+    if not command:
+        return "-"
     try:
-        times, milliseconds = ratio(command, python)
+        times, milliseconds = ratio(command)
     except subprocess.CalledProcessError as error:
         last = error.stderr.decode("utf-8", "replace").strip().splitlines()
         return f"fails: {last[-1][:60] if last else error.returncode}"
     return f"{times:.1f} ({milliseconds:.0f} ms)"
 
 
+def row(peer: Peer, cache: Path) -> list[str]:
+    """The cells of a peer, measured in a home of its own."""
+    try:
+        programs = environment(peer.package, cache)
+    except subprocess.CalledProcessError as error:
+        return [peer.package, f"does not install: {error.stderr.strip().splitlines()[-1][:80]}"] + [""] * len(TITLES)
+    home = Path(tempfile.mkdtemp(prefix=f"{peer.package}-"))
+    stubs(home / "bin")
+    inherited = os.environ.copy()
+    os.environ.update(
+        PATH=f"{home}/bin:{programs}:{inherited['PATH']}", HPCJOBS_HOME=str(home / "jobs"), HOME=str(home)
+    )
+    os.chdir(home)
+    try:
+        ask = f"from importlib.metadata import version; print(version({peer.package!r}))"
+        version = subprocess.run(["python", "-c", ask], check=True, capture_output=True, text=True).stdout.strip()
+        if peer.prepare:
+            subprocess.run(peer.prepare, check=True, capture_output=True)
+            (home / "bin/last").write_text(str(JOBS))
+        return [peer.package, version, *map(cell, peer.commands)]
+    finally:
+        os.environ.update({name: inherited[name] for name in ("PATH", "HOME")})
+
+
 def main() -> None:
     """Print a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "hpcjobs-peers")
-    cache: Path = parser.parse_args().cache
-    work = Path(tempfile.mkdtemp(prefix="hpcjobs-peers-"))
-    stubs(work / "bin")
-    os.environ.update(PATH=f"{work}/bin:{os.environ['PATH']}", HPCJOBS_HOME=str(work / "home"), HOME=str(work))
-    os.chdir(work)
-    titles = ("package", "version", "`--help`", "import", "submit one job", "states of 1,000 jobs")
-    print("| " + " | ".join(titles) + " |\n|" + "---|" * len(titles))
+    cache: Path = parser.parse_args().cache.absolute()
+    print(f"| package | version | {' | '.join(TITLES)} |\n|" + "---|" * (len(TITLES) + 2))
     for peer in PEERS:
-        name = Path(peer.package).name if peer.package == str(HERE) else peer.package
-        try:
-            programs = environment(peer, cache)
-        except subprocess.CalledProcessError as error:
-            print(f"| {name} | does not install: {error.stderr.strip().splitlines()[-1][:80]} | | | | |")
-            continue
-        python = str(programs / "python")
-        asked = "hpcjobs" if peer.package == str(HERE) else peer.package
-        version = subprocess.run(
-            [python, "-c", f"from importlib.metadata import version; print(version({asked!r}))"],
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout.strip()
-        start = cell([str(programs / peer.command[0]), *peer.command[1:]], python) if peer.command else "-"
-        if peer.package == str(HERE):
-            track(python)
-        codes = (peer.imports, peer.submit, peer.status)
-        cells = [cell([python, "-c", code], python) if code else "-" for code in codes]
-        print(f"| {asked} | {version} | {start} | {' | '.join(cells)} |", flush=True)
+        print(f"| {' | '.join(row(peer, cache))} |", flush=True)
 
 
 if __name__ == "__main__":

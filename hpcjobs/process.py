@@ -7,7 +7,6 @@ the C locale (so that its output can be read).
 
 from __future__ import annotations
 
-import logging
 import os
 import shlex
 import signal
@@ -20,10 +19,9 @@ from typing import TYPE_CHECKING, Protocol
 from hpcjobs.errors import UnreachableError
 
 if TYPE_CHECKING:
+    import logging
     from collections.abc import Mapping, Sequence
     from pathlib import Path
-
-log = logging.getLogger("hpcjobs.process")
 
 # Seconds between asking a program that ran out of time to end and killing it.
 _GRACE = 2.0
@@ -70,7 +68,9 @@ def run(
 ) -> Completed:
     """The `Runner` that really runs."""
     environment = {**(os.environ if env is None else env), "LC_ALL": "C.UTF-8", "LANG": "C.UTF-8"}
-    log.debug("run %s", argv)
+    log = _log()
+    if log:
+        log.debug("run %s", argv)
     begin = time.monotonic()
     try:
         process = subprocess.Popen(
@@ -102,9 +102,16 @@ def run(
         except BaseException:
             end_group(process.pid, process)
             raise
-    log.info("%s: exit %d after %.2f s", shlex.join(argv), process.returncode, time.monotonic() - begin)
-    log.debug("exit %d out %r err %r", process.returncode, out[:2000], err[:2000])
+    if log:
+        log.info("%s: exit %d after %.2f s", shlex.join(argv), process.returncode, time.monotonic() - begin)
+        log.debug("exit %d out %r err %r", process.returncode, out[:2000], err[:2000])
     return Completed(tuple(argv), process.returncode, out, err)
+
+
+def _log() -> logging.Logger | None:
+    # Who listens has imported it; for the others the import would be a twentieth of `hpcjob status`.
+    module = sys.modules.get("logging")
+    return module.getLogger("hpcjobs.process") if module else None
 
 
 def end_group(pid: int, process: subprocess.Popen[str]) -> None:
@@ -131,7 +138,8 @@ def spawn(
     keep_fds: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """Start a program in a session of its own and do not wait for it (the local scheduler's jobs)."""
-    log.debug("spawn %s", argv)
+    if log := _log():
+        log.debug("spawn %s", argv)
     return subprocess.Popen(
         list(argv),
         stdin=subprocess.DEVNULL,

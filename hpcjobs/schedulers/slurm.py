@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hpcjobs.errors import RefusedError, UnreachableError, UsageError
 from hpcjobs.record import JobState, JobStatus, Tasks
@@ -245,10 +245,9 @@ def parse_queue(text: str, wanted: Iterable[str]) -> dict[str, JobStatus]:
     return {native_id: _status(found) for native_id, found in lines.items()}
 
 
-@dataclass(frozen=True)
-class _QueueLine:
+class _QueueLine(NamedTuple):
     job: str
-    index: str
+    tasks: str
     state: str
     start: str
     end: str
@@ -271,7 +270,7 @@ class _QueueLine:
 def _status(lines: list[_QueueLine]) -> JobStatus:
     states: dict[int, JobState] = {}
     for line in lines:
-        for index in _task_indices(line.index):
+        for index in _task_indices(line.tasks):
             states[index] = job_state(line.state, line.reason)
     if not states:
         return lines[-1].status()
