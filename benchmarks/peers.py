@@ -207,6 +207,7 @@ def main() -> None:
     """Print a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "hpcjobs-peers")
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     cache: Path = parser.parse_args().cache.absolute()
     print(f"| package | version | {' | '.join(TITLES)} |\n|" + "---|" * (len(TITLES) + 2))
     for peer in PEERS:

@@ -102,7 +102,9 @@ def environment(home: Path, path: Path) -> dict[str, str]:
     config = home / "config"
     site(config).parent.mkdir(parents=True)
     site(config).write_text("extends: testbed\ndetect: {file: /}\n")
-    kept = {name: value for name, value in os.environ.items() if name != "HPCJOBS_SITE"}
+    # As installed: with bytecode, which the first run writes.
+    left_out = {"HPCJOBS_SITE", "PYTHONDONTWRITEBYTECODE"}
+    kept = {name: value for name, value in os.environ.items() if name not in left_out}
     paths = {"HPCJOBS_HOME": str(home), "XDG_CONFIG_HOME": str(config), "PATH": f"{path}:{os.environ['PATH']}"}
     return {**kept, **paths}
 

@@ -224,9 +224,13 @@ class JobRecord:
         return told != known or now - self.seen > _FRESH
 
     def to_json(self) -> dict[str, Any]:
-        """A dictionary that `json.dumps` takes and `from_json` reads back."""
-        # asdict() copies deeply, which is most of the time of a `status` of a thousand jobs.
-        return {**vars(self), "state": self.state.value, "tasks": asdict(self.tasks) if self.tasks else None}
+        """A dictionary that `json.dumps` takes and `from_json` reads back; without what has its default value.
+
+        So a default never changes: it would change the records that are stored.
+        """
+        values = {key: value for key, value in vars(self).items() if key in _REQUIRED or value != _DEFAULTS[key]}
+        # A `status` reads a thousand of them: half the text is half the time, and asdict() copies deeply.
+        return {**values, "state": self.state.value, **({"tasks": asdict(self.tasks)} if self.tasks else {})}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> JobRecord:
