@@ -42,7 +42,7 @@ def arm(point: str) -> Service:
     def write_and_die(path: Path, text: str) -> None:
         write(path, text)
         if path.name == ("job.sh" if point == "folder" else "record.json") and (
-            point == "folder" or '"native_id": ""' not in text
+            point == "folder" or '"native_id"' in text
         ):
             die()
 
