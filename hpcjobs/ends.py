@@ -97,7 +97,8 @@ def settle_lost(record: JobRecord, status: JobStatus, remembered: Mapping[str, J
         if status.exit_code is None:
             return memory
         return replace(memory, exit_code=status.exit_code, signal=status.signal or memory.signal, ended=status.ended)
-    if status.signal and record.cancelled:
+    never_ran = status.state is JobState.UNKNOWN and not record.started
+    if record.cancelled and (status.signal or never_ran):
         return replace(status, state=JobState.CANCELLED)
     # A job that was told to end (SIGTERM) when its time was over, on a cluster without accounting.
     full = record.time_limit and status.ended - status.started >= record.time_limit

@@ -154,12 +154,12 @@ class Service:
             UnreachableError: it did not answer. If the job may have arrived all the same, its reservation
                 stays and the next command looks for it.
         """
-        self.reconcile()
+        self._try_to_reconcile()
         return self._send(self.prepare(spec, site=site, site_file=site_file))
 
     def resubmit(self, selected: Sequence[Selected]) -> list[JobRecord]:
         """Submit jobs again from their stored requests; of an array, the selected tasks."""
-        self.reconcile()
+        self._try_to_reconcile()
         sent = []
         for chosen in selected:
             stored = _load(paths.JobFolder(Path(chosen.record.folder)).spec)
@@ -228,6 +228,10 @@ class Service:
                     status = JobStatus(JobState.FAILED, raw="NOT_SUBMITTED", reason="never reached the scheduler")
                     changed += self.store.apply({record.id: status}, now).values()
         return changed
+
+    def _try_to_reconcile(self) -> None:
+        with suppress(UnreachableError, RefusedError):  # another job's past keeps no new one from being sent
+            self.reconcile()
 
     def _with_limits(self, site: Site, scheduler: Scheduler) -> Site:
         if site.partitions or site.scheduler.limits == "site":
@@ -351,7 +355,7 @@ class Service:
         if unconfirmed:
             try:
                 self.reconcile()
-            except (UnreachableError, StoreError) as error:
+            except (UnreachableError, RefusedError, StoreError) as error:
                 errors.append(error)
             fresh.update({record.id: self.store.get(record.id) for record in unconfirmed})
         now_known = [fresh.get(record.id, record) for record in records]

@@ -607,3 +607,23 @@ def test_a_refusal_is_told_even_if_the_reservation_cannot_be_dropped(lab: Lab, m
     lab.clock.sleep(60)
     lab.another().reconcile()
     assert lab.another().history()[0].raw == "NOT_SUBMITTED"
+
+
+# ------------------------------------------------------------------------ the past of other jobs
+
+
+def test_an_open_reservation_keeps_no_new_job_from_being_sent(lab: Lab) -> None:
+    """The accounting, which would tell whether the old one ever arrived, is down."""
+    lab.service.store.reserve(_draft(lab), {})
+    lab.clock.sleep(300)
+    lab.slurm.accounting_down = True
+    record = lab.service.submit(JobSpec(command=("true",), runtime="none", ntasks=1), site="slurm")
+    assert record.native_id
+    assert lab.service.history()[-1].state is S.CREATED
+
+
+def test_a_job_cancelled_before_it_ran_is_cancelled_also_without_accounting(lab: Lab) -> None:
+    record = lab.submit(accounting=False)
+    lab.service.cancel([Selected(record)])
+    lab.slurm.purge()
+    assert lab.status(record).state is S.CANCELLED
