@@ -84,6 +84,7 @@ CASES: dict[tuple[str, str], tuple[Site, JobSpec, ImageFacts]] = {
         ImageFacts(""),
     ),
     ("cluster", "array-own-logs"): (CLUSTER, JobSpec(command=APP, array="0-9"), ImageFacts("")),
+    ("cluster", "uneven"): (CLUSTER, JobSpec(command=APP, nodes=2, ntasks=3), SIF),
     ("cluster", "gpus"): (
         CLUSTER,
         JobSpec(command=APP, nodes=2, gpus_per_node=4, cpus_per_task=16, gpu_type="a100", partition="gpu"),

@@ -219,6 +219,13 @@ def test_submitting_from_within_a_job_inherits_nothing(cli: Cli) -> None:
     assert done.stdout == "j1\n"
 
 
+def test_ranks_that_fill_no_two_nodes_alike_are_spread_and_srun_has_no_complaint(cli: Cli) -> None:
+    words = ("sh", "-c", "echo $SLURMD_NODENAME")
+    cli("submit", "--site", "testbed", "--runtime", "none", "-N2", "-n3", "--wait", "--", *words)
+    assert sorted(Counter(cli("logs", "last").stdout.split()).values()) == [1, 2]
+    assert cli("logs", "last", "--error").stdout == ""
+
+
 HOSTILE = ["a b", "$(id)", "`id`", "it's", 'say "hi"', "back\\slash\\", "#hash", "-lead", "--wrap=x", "ü€🙂", "%j%%", "a,b;c|d&e>f<g", "=x", "~", "*?[a]", "x" * 200]  # fmt: skip
 
 
