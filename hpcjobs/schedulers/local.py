@@ -301,7 +301,7 @@ def capacity(extra: Mapping[str, Any]) -> Need:
 
 def _physical_memory() -> int:
     match = re.search(r"MemTotal:\s+(\d+) kB", Path("/proc/meminfo").read_text("ascii"))
-    return int(match[1]) << 10 if match else 0
+    return int(match[1]) >> 10 << 20 if match else 0  # whole MiB, as people ask for it
 
 
 def _umask() -> int:
