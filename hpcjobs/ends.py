@@ -30,7 +30,7 @@ def settle(record: JobRecord, told: JobStatus | None) -> JobStatus:
         return _settle_array(record, told)
     if told is not None and not told.state.final:
         return told
-    written = read_exit_file(paths.JobFolder(Path(record.folder)).exit_file())
+    written = read_exit_file(paths.JobFolder(Path(record.folder)).exit_file(), record.native_id)
     if told is None:
         return written or JobStatus(JobState.UNKNOWN)
     if written is None:
@@ -57,7 +57,7 @@ def _settle_array(record: JobRecord, told: JobStatus | None) -> JobStatus:
         state = states.get(index)
         if state is not None and (not state.final or state is JobState.DONE or state is before.get(index)):
             continue
-        written = read_exit_file(folder.exit_file(index))
+        written = read_exit_file(folder.exit_file(index), record.native_id)
         if written:
             codes[index] = written.exit_code or 0
         if state is None and written:
@@ -72,10 +72,26 @@ def _settle_array(record: JobRecord, told: JobStatus | None) -> JobStatus:
 
 
 def needs_accounting(record: JobRecord, told: Mapping[str, JobStatus], status: JobStatus) -> bool:
-    """Whether the job left the queue and its own exit file does not say all: none, or a bad end without a cause."""
+    """Whether neither the queue nor the job's own exit file says all: no end at all, or a bad one without a cause."""
     if record.array:
-        return JobState.UNKNOWN in (status.tasks.counts() if status.tasks else {JobState.UNKNOWN: 1})
-    return record.native_id not in told and status.state is not JobState.DONE
+        return bool(_doubtful(record, told.get(record.native_id), status))
+    if record.native_id in told:
+        return status.state is JobState.FAILED and status.exit_code is None
+    return status.state is not JobState.DONE
+
+
+def _doubtful(record: JobRecord, told: JobStatus | None, status: JobStatus) -> set[int]:
+    """The tasks that left the queue since the last poll and did not end well."""
+    before = record.tasks.each() if record.tasks else {}
+    queued = told.tasks.each() if told and told.tasks else {}
+    now = status.tasks.each() if status.tasks else {}
+    return {
+        index
+        for index, state in now.items()
+        if index not in queued
+        and state is not JobState.DONE
+        and not (before[index].final if index in before else False)
+    }
 
 
 def settle_lost(record: JobRecord, status: JobStatus, remembered: Mapping[str, JobStatus]) -> JobStatus:
@@ -83,14 +99,13 @@ def settle_lost(record: JobRecord, status: JobStatus, remembered: Mapping[str, J
     memory = remembered.get(record.native_id)
     if record.array and status.tasks:
         states = status.tasks.each()
-        if memory and memory.tasks:
-            states.update(
-                {
-                    index: state
-                    for index, state in memory.tasks.each().items()
-                    if states.get(index) is JobState.UNKNOWN and state.final
-                }
-            )
+        known = memory.tasks.each() if memory and memory.tasks else {}
+        before = record.tasks.each() if record.tasks else {}
+        for index, state in states.items():
+            open_end = state is JobState.UNKNOWN or (state.final and state is not JobState.DONE)
+            ended_before = index in before and before[index].final
+            if open_end and not ended_before and index in known and known[index].final:
+                states[index] = known[index]
         tasks = Tasks.build(states, {int(index): code for index, code in status.tasks.codes.items()})
         return replace(status, state=tasks.overall(), tasks=tasks)
     if memory and memory.state.final:
@@ -109,7 +124,7 @@ def clean_end(record: JobRecord) -> JobStatus | None:
     """The end that a single job wrote, if it is a good one: that needs no word from the scheduler."""
     if record.array:
         return None
-    written = read_exit_file(paths.JobFolder(Path(record.folder)).exit_file())
+    written = read_exit_file(paths.JobFolder(Path(record.folder)).exit_file(), record.native_id)
     return written if written and written.state is JobState.DONE else None
 
 
@@ -183,6 +198,6 @@ def describe_exit(code: int | None, number: int) -> tuple[str, str]:
         return "exit code 127: the program, or a library of it, was not found", "check the path inside the image"
     if code == _NOT_EXECUTABLE:
         return "exit code 126: the program is not executable", "chmod +x it, or check that it is built for this CPU"
-    if code is None:
+    if not code:  # of a job that failed, the accounting may say 0
         return "it failed, and its exit code is not known", ""
     return f"the program returned exit code {code}", ""

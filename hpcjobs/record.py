@@ -7,6 +7,7 @@ and it shows as a higher restart count.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -171,6 +172,8 @@ class JobRecord:
 
     def updated(self, status: JobStatus, now: float) -> JobRecord:
         """This record after the news `status`, learnt at `now`."""
+        if status.tasks and self.tasks:
+            return self._updated_tasks(status, status.tasks, self.tasks, now)
         requeued = status.restarts > self.restarts
         state = advance(self.state, status.state, requeued=requeued)
         if state is not status.state or status.state is JobState.UNKNOWN:
@@ -190,6 +193,28 @@ class JobRecord:
             restarts=max(status.restarts, self.restarts),
             tasks=status.tasks or self.tasks,
             seen=now,
+        )
+
+    def _updated_tasks(self, status: JobStatus, told: Tasks, known: Tasks, now: float) -> JobRecord:
+        """An array whose tasks are known: each goes its own way, and the whole may wait again after it ran."""
+        states = known.each()
+        for index, state in told.each().items():
+            old = states.get(index, state)
+            states[index] = old if old.final and not state.final else state
+        codes = {int(index): code for index, code in (*known.codes.items(), *told.codes.items())}
+        tasks = Tasks.build(states, codes)
+        overall = tasks.overall()
+        return replace(
+            self,
+            state=overall,
+            raw=status.raw or self.raw,
+            reason=status.reason,
+            exit_code=status.exit_code if status.exit_code is not None else self.exit_code,
+            started=self.started or status.started,
+            ended=(status.ended or self.ended or now) if overall.final else 0.0,
+            node_list=status.nodes or self.node_list,
+            tasks=tasks,
+            seen=self.seen if overall is JobState.UNKNOWN else now,
         )
 
     def learns(self, status: JobStatus, now: float) -> bool:
@@ -278,12 +303,17 @@ def parse_exit_file(text: str) -> JobStatus | None:
     )
 
 
-def read_exit_file(path: Path) -> JobStatus | None:
-    """The end that a job wrote to `path`; None while there is none."""
+def read_exit_file(path: Path, native_id: str = "") -> JobStatus | None:
+    """The end that a job wrote to `path`; None while there is none.
+
+    With `native_id`, the end of another job is none: somebody sent the same script by hand.
+    """
     try:
-        return parse_exit_file(path.read_text("utf-8", "replace"))
+        text = path.read_text("utf-8", "replace")
     except (FileNotFoundError, NotADirectoryError):
         return None
+    writer = re.search(r"^id=(\w+)$", text, re.MULTILINE)
+    return None if native_id and writer and writer[1] != native_id else parse_exit_file(text)
 
 
 def dump_tasks(tasks: Tasks | None) -> str:

@@ -169,7 +169,13 @@ class Service:
                 spec = replace(spec, array=format_indices(chosen.indices) + (f"%{limit}" if limit else ""))
             # What it waited for is over, or it would not be sent again.
             spec = replace(spec, dependency="", hold=False)
-            sent.append(self._send(self.prepare(spec, site=stored["site"], site_file=stored["site_file"])))
+            try:
+                sent.append(self._send(self.prepare(spec, site=stored["site"], site_file=stored["site_file"])))
+            except HpcjobError as error:
+                if sent:
+                    done = " ".join(record.label for record in sent)
+                    error.message = f"{chosen.record.label}: {error.message} (sent before it: {done})"
+                raise
         return sent
 
     def _send(self, prepared: Prepared) -> JobRecord:
@@ -292,7 +298,10 @@ class Service:
         found: dict[int, Selected] = {}
         for selector in selectors:
             for chosen in self._select_one(selector.strip()):
-                found[chosen.record.id] = chosen
+                before = found.get(chosen.record.id, chosen)
+                whole = not (before.indices and chosen.indices)
+                indices = () if whole else tuple(sorted({*before.indices, *chosen.indices}))
+                found[chosen.record.id] = replace(chosen, indices=indices)
         return list(found.values())
 
     def _select_one(self, selector: str) -> list[Selected]:
@@ -378,23 +387,39 @@ class Service:
     ) -> dict[int, JobRecord]:
         interval = 0.0 if force else float(records[0].options.get("poll_interval", 0))
         if not self._claims(cluster, interval, errors):
-            # Somebody asked a moment ago. A job that wrote that it ended well needs nobody's confirmation.
-            written = {record.id: ends.clean_end(record) for record in records}
-            return self._learn({key: end for key, end in written.items() if end}, records, errors)
+            # Somebody asked a moment ago, for all. A job that wrote that it ended well needs nobody's confirmation.
+            now_known = self.store.some([record.id for record in records])
+            written = {record.id: ends.clean_end(record) for record in now_known if not record.state.final}
+            found = self._learn({key: end for key, end in written.items() if end}, now_known, errors)
+            return {**{record.id: record for record in now_known}, **found}
+        records = self._with_others(cluster, records)
         try:
             told = scheduler.poll(records)
             now = self._clock()
             news = {record.id: ends.settle(record, told.get(record.native_id)) for record in records}
             lost = [record for record in records if ends.needs_accounting(record, told, news[record.id])]
-            if lost:
-                remembered = scheduler.accounting(lost)
-                news.update({record.id: ends.settle_lost(record, news[record.id], remembered) for record in lost})
         except HpcjobError:
             self._forget_poll(cluster)
             raise
+        try:
+            remembered = scheduler.accounting(lost) if lost else {}
+            news.update({record.id: ends.settle_lost(record, news[record.id], remembered) for record in lost})
+        except (UnreachableError, RefusedError) as error:  # what the queue said of the others holds
+            errors.append(error)
+            for record in lost:
+                del news[record.id]
+            self._forget_poll(cluster)
         known = {record.id: record for record in records}
         learnt = {key: status for key, status in news.items() if known[key].learns(status, now)}
         return self._learn(learnt, records, errors)
+
+    def _with_others(self, cluster: str, records: list[JobRecord]) -> list[JobRecord]:
+        """All open jobs of the cluster: one poll answers for them too, and others wait for its answer."""
+        if self.store.count_open() <= len(records):
+            return records
+        mine = {record.id for record in records}
+        others = [record for record in self.store.active() if record.native_id and record.id not in mine]
+        return [*records, *(record for record in others if _cluster(record) == cluster)]
 
     def _claims(self, cluster: str, interval: float, errors: list[HpcjobError]) -> bool:
         try:
@@ -579,7 +604,7 @@ class Service:
         """Jobs that one scheduler command can answer for, together with that scheduler."""
         groups: dict[str, tuple[Scheduler, list[JobRecord]]] = {}
         for record in records:
-            key = f"{record.scheduler}:{record.site}:{record.options}"
+            key = _cluster(record)
             if key not in groups:
                 groups[key] = (self._scheduler(record.scheduler, record.options), [])
             groups[key][1].append(record)
@@ -587,6 +612,12 @@ class Service:
 
 
 # ------------------------------------------------------------------------------------------ submission
+
+
+def _cluster(record: JobRecord) -> str:
+    """Equal for jobs that one scheduler command can answer for."""
+    return f"{record.scheduler}:{record.site}:{record.options}"
+
 
 _DEPENDENCIES = {"after", "afterany", "afterok", "afternotok", "aftercorr", "singleton"}
 

@@ -23,7 +23,7 @@ from hpcjobs.record import JobRecord, JobState
 from hpcjobs.units import format_indices, parse_indices
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from hpcjobs.record import JobStatus
 
@@ -41,6 +41,9 @@ _TABLES = (
 )
 _ACTIVE = tuple(state.value for state in JobState if not state.final)
 _IN_ACTIVE = f"state IN ({','.join('?' * len(_ACTIVE))})"
+
+# SQLite before 3.32 binds no more.
+_MOST_VALUES = 999
 
 # Seconds to wait for other processes' transactions before giving up.
 _BUSY = 30.0
@@ -114,11 +117,11 @@ class Store:
             db.execute("BEGIN IMMEDIATE")
             try:
                 yield db
-            except BaseException:
+                db.execute("COMMIT")
+            except BaseException:  # a COMMIT too, that meets a reader: the lock must not outlive it
                 if db.in_transaction:
                     db.execute("ROLLBACK")
                 raise
-            db.execute("COMMIT")
 
     def _query(self, where: str, values: Iterable[object] = ()) -> list[JobRecord]:
         db = self._db
@@ -143,6 +146,25 @@ class Store:
     def between(self, first: int, last: int) -> list[JobRecord]:
         """The jobs numbered first to last, both included, that exist."""
         return self._query("id BETWEEN ? AND ? ORDER BY id", (first, last))
+
+    def some(self, ids: Sequence[int]) -> list[JobRecord]:
+        """The jobs of these numbers that exist."""
+        return (
+            self._query(f"id IN ({','.join('?' * len(ids))})", ids)
+            if len(ids) <= _MOST_VALUES
+            else [
+                record
+                for start in range(0, len(ids), _MOST_VALUES)
+                for record in self.some(ids[start : start + _MOST_VALUES])
+            ]
+        )
+
+    def count_open(self) -> int:
+        """How many jobs the scheduler has confirmed and not ended."""
+        db = self._db
+        with self._errors():
+            row = db.execute(f"SELECT count(*) FROM jobs WHERE {_IN_ACTIVE} AND native_id != ''", _ACTIVE).fetchone()  # noqa: S608
+        return int(row[0])
 
     def by_native_id(self, native_id: str) -> list[JobRecord]:
         """Jobs with that id in their scheduler, newest first."""
@@ -214,7 +236,7 @@ class Store:
         with self._transaction() as db:
             current = _read(db, record.id) or record
             submitted = replace(current, native_id=native_id, submitted=now)
-            if current.state is JobState.CREATED:
+            if current.state is JobState.CREATED or current.raw == "NOT_SUBMITTED":
                 submitted = replace(submitted, state=JobState.PENDING, seen=now, reason="")
             _write(db, submitted)
         return submitted

@@ -114,6 +114,10 @@ class Slurm:
             raise UnreachableError(
                 f"sbatch: {cause}", hint=_UNREACHABLE_HINT, maybe_done="connect failure" not in answer.err
             )
+        if answer.code < 0 or not problem:
+            raise UnreachableError(
+                f"sbatch ended with code {answer.code} and without a word", hint=_UNREACHABLE_HINT, maybe_done=True
+            )
         raise RefusedError(f"Slurm refused the job: {problem}", hint=refusal_hint(problem))
 
     def poll(self, jobs: Sequence[JobRecord]) -> dict[str, JobStatus]:
@@ -140,6 +144,8 @@ class Slurm:
                 f"--format={_ACCOUNTING_FORMAT}",
                 "--jobs=" + ",".join(job.native_id for job in some),
             )
+            if "accounting storage is disabled" in answer.err:
+                return found
             if answer.code:
                 raise UnreachableError(f"sacct: {message(answer.err)}", hint=_NO_ACCOUNTING_HINT)
             found.update(parse_accounting(answer.out))

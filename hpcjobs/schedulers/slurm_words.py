@@ -23,7 +23,7 @@ _NO_ANSWER = re.compile(
     r"|Connection refused|Connection timed out|Communication connection failure|Transport endpoint[^\n]*"
     r"|Unable to establish (?:control machine address|configuration source)[^\n]*|Slurm backup controller[^\n]*"
     r"|Unable to connect to (?:database|the database)[^\n]*|Failed to open persistent connection[^\n]*"
-    r"|Resource temporarily unavailable",
+    r"|Resource temporarily unavailable|Connection reset by peer|Broken pipe",
     re.IGNORECASE,
 )
 

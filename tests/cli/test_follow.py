@@ -313,7 +313,6 @@ def test_wait(jobs: Session) -> None:
 $ hpcjob wait j1
 err| j1 first: done
 $ hpcjob wait j1 j2
-err| j2 second: failed
 err| error: j2 failed: the program returned exit code 3
 err| last lines of ~/data/jobs/2023-11-14-second-000000000002/stderr.log:
 err|     reading in.nml
@@ -323,8 +322,6 @@ $ hpcjob wait j2 --json
 out| {"version": 1, "jobs": [{"id": "j2", "native_id": "2", "name": "second", "state": "failed", "final": true, "scheduler_state": "FAILED", "reason": null, "exit_code": 3, "signal": null, "site": "cluster", "scheduler": "slurm", "partition": null, "nodes": 1, "ntasks": 1, "node_list": "n1", "time_limit": 1200.0, "elapsed": 65.0, "restarts": 0, "array": null, "tasks": null, "created": "2023-11-14T22:13:20Z", "submitted": "2023-11-14T22:13:20Z", "started": "2023-11-14T22:14:25Z", "ended": "2023-11-14T22:15:30Z", "seen": "2023-11-14T22:17:45Z", "image": null, "command": ["./solve", "in.nml"], "workdir": "/home/work", "folder": "/home/data/jobs/2023-11-14-second-000000000002", "output": "/home/data/jobs/2023-11-14-second-000000000002/stdout.log", "error": "/home/data/jobs/2023-11-14-second-000000000002/stderr.log"}]}
 exit 1
 $ hpcjob wait all --timeout 2m
-err| j3 third: running
-err| j5 five: 1/4 done, 1 failed
 err| error: 3 of 5 jobs have not ended after 120 s
 err|
 err| hint: they go on: hpcjob wait j3 j4 j5

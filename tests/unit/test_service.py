@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from hpcjobs.errors import (
 )
 from hpcjobs.model import JobSpec, Plan, SchedulerConfig, Script, Shape, Site
 from hpcjobs.paths import JobFolder
+from hpcjobs.process import Completed
 from hpcjobs.record import JobRecord, JobState
 from hpcjobs.service import Prepared, Selected, Service, job_files, spec_from_json
 from hpcjobs.store import Store, submission_lock
@@ -627,3 +629,116 @@ def test_a_job_cancelled_before_it_ran_is_cancelled_also_without_accounting(lab:
     lab.service.cancel([Selected(record)])
     lab.slurm.purge()
     assert lab.status(record).state is S.CANCELLED
+
+
+def test_an_sbatch_that_was_killed_may_have_sent_the_job(lab: Lab) -> None:
+    def killed(argv: Any, **options: Any) -> Completed:
+        answer = lab.slurm(argv, **options)
+        return replace(answer, code=-9, out="", err="") if argv[0] == "sbatch" else answer
+
+    service = Service(runner=killed, clock=lab.clock, sleep=lab.clock.sleep, store=lab.service.store)
+    with pytest.raises(UnreachableError, match="without a word; whether j1 was accepted is not known yet"):
+        service._send(lab.prepared())
+    assert [record.state for record in lab.another().history()] == [S.CREATED]
+    (found,) = lab.another().reconcile()
+    assert found.native_id == "1"
+
+
+def test_selectors_of_one_array_add_up(lab: Lab) -> None:
+    record = lab.submit("0-9")
+    assert [chosen.indices for chosen in lab.service.select(["j1[0]", "j1[4-5]", "j1[0]"])] == [(0, 4, 5)]
+    assert lab.service.select(["j1[0]", "j1"]) == lab.service.select(["j1", "j1[0]"]) == [Selected(record)]
+
+
+def test_the_exit_file_of_another_job_is_not_this_ones(lab: Lab) -> None:
+    """Somebody sent the script again by hand, and that job ended first."""
+    record = lab.submit()
+    lab.slurm.start("1")
+    lab.status(record)
+    lab.write_exit(replace(record, native_id="77"))
+    assert lab.another().refresh([record]).records[0].state is S.RUNNING
+    lab.slurm.finish("1", "FAILED", code="3:0")
+    found = lab.status(record)
+    assert (found.state, found.exit_code) == (S.FAILED, 3)
+
+
+def test_tasks_that_left_the_queue_ended_as_the_accounting_says(lab: Lab) -> None:
+    record = lab.submit("0-2")
+    for index, state in enumerate(("TIMEOUT", "FAILED", "COMPLETED")):
+        lab.slurm.finish("1", state, index=index)
+        lab.write_exit(record, (143, 3, 0)[index], index)
+    lab.slurm.purge()
+    found = lab.status(record)
+    assert found.tasks is not None
+    assert found.tasks.states == {"timeout": "0", "failed": "1", "done": "2"}
+    assert found.tasks.codes == {"0": 143, "1": 3}
+    asked = lab.slurm.count("sacct")
+    lab.status(record)
+    assert lab.slurm.count("sacct") == asked
+
+
+def test_an_array_may_wait_again_after_a_task_of_it_ran(lab: Lab) -> None:
+    record = lab.submit("0-1")
+    lab.slurm.start("1", 0)
+    assert lab.status(record).state is S.RUNNING
+    lab.write_exit(record, index=0)
+    lab.slurm.finish("1", index=0)
+    found = lab.status(record)
+    assert found.tasks is not None
+    assert (found.state, found.tasks.states) == (S.PENDING, {"done": "0", "pending": "1"})
+    assert found.seen == lab.clock()
+
+
+def test_one_poll_serves_all_who_wait(lab: Lab) -> None:
+    first, second = lab.submit(), lab.submit()
+    lab.slurm.finish("1", "FAILED", code="1:0")
+    lab.slurm.finish("2", "FAILED", code="2:0")
+    lab.clock.sleep(10)
+    assert lab.service.refresh([first]).records[0].state is S.FAILED
+    polls = lab.slurm.count("squeue")
+    assert lab.another().refresh([second]).records[0].state is S.FAILED
+    assert lab.slurm.count("squeue") == polls
+
+
+def test_a_dead_accounting_does_not_silence_the_queue(lab: Lab) -> None:
+    gone, there = lab.submit(), lab.submit()
+    lab.slurm.finish("1", "FAILED")
+    lab.slurm.purge()
+    lab.slurm.start("2")
+    lab.slurm.accounting_down = True
+    lab.clock.sleep(10)
+    fresh = lab.service.refresh([gone, there])
+    assert [record.state for record in fresh.records] == [S.PENDING, S.RUNNING]
+    assert "sacct" in str(fresh.errors[0])
+
+
+def test_a_job_that_failed_without_an_exit_file_has_the_code_of_the_accounting(lab: Lab) -> None:
+    record = lab.submit()
+    lab.slurm.finish("1", "FAILED", code="0:9")
+    found = lab.status(record)
+    assert (found.state, found.signal) == (S.FAILED, 9)
+
+
+def test_a_job_that_arrived_after_it_was_given_up_is_taken_back(lab: Lab) -> None:
+    record = lab.service.store.reserve(_draft(lab), {})
+    lab.clock.sleep(60)
+    (given_up,) = lab.service.reconcile()
+    assert given_up.raw == "NOT_SUBMITTED"
+    assert lab.service.store.commit(record, "5", lab.clock()).state is S.PENDING
+
+
+def test_a_refusal_tells_what_was_sent_again_before_it(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = [Selected(lab.submit()), Selected(lab.submit())]
+    monkeypatch.setattr(lab.service, "prepare", lambda *_args, **_options: lab.prepared())
+    send = lab.service._send
+
+    def once(prepared: Prepared) -> JobRecord:
+        record = send(prepared)
+        lab.slurm.refuse = "Invalid account"
+        return record
+
+    monkeypatch.setattr(lab.service, "_send", once)
+    with pytest.raises(RefusedError) as caught:
+        lab.service.resubmit(chosen)
+    assert caught.value.message.startswith("j2: Slurm refused the job: ")
+    assert caught.value.message.endswith("Invalid account (sent before it: j3)")

@@ -259,3 +259,22 @@ def test_tasks_survive_the_database(store: Store) -> None:
     tasks = Tasks({"done": "0-8", "failed": "9"}, {"9": 3})
     store.apply({1: JobStatus(JobState.FAILED, tasks=tasks)}, 2.0)
     assert Store(store.path).get(1).tasks == tasks
+
+
+def test_a_commit_that_meets_a_reader_lets_go_of_its_lock(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hpcjobs.store._BUSY", 0.1)
+    record = store.reserve(draft(store), {})
+    store.close()
+    reader = sqlite3.connect(store.path, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM jobs").fetchall()
+    with pytest.raises(StoreError, match="locked"):
+        store.apply({record.id: JobStatus(JobState.RUNNING)}, 2.0)
+    assert Store(store.path).get(record.id).state is JobState.CREATED
+    reader.close()
+    assert store.apply({record.id: JobStatus(JobState.RUNNING)}, 2.0)[record.id].state is JobState.RUNNING
+
+
+def test_some_are_found_however_many_are_asked_for(store: Store) -> None:
+    kept = [store.reserve(draft(store, tag), {}).id for tag in "abc"]
+    assert [record.id for record in store.some([*kept, *range(10, 3000)])] == kept
