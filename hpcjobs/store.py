@@ -389,7 +389,10 @@ def submission_lock(record: JobRecord) -> Iterator[int]:
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}", hint=_os_hint(error)) from error
     try:
-        _lock(descriptor)
+        for _ in range(100):
+            if _lock(descriptor) is not False:  # who looks whether it is taken has it for a moment
+                break
+            time.sleep(0.01)
         os.set_inheritable(descriptor, True)  # noqa: FBT003 - the standard library's signature
         yield descriptor
     finally:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
 import stat
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -244,6 +246,17 @@ def test_a_submission_is_under_way_while_its_lock_is_held(store: Store) -> None:
     assert submission_under_way(record, 1e9, 60.0)
     os.close(copy)
     assert not submission_under_way(record, 100.0, 60.0)
+
+
+def test_who_only_looks_at_the_lock_does_not_keep_the_submitter_from_it(store: Store) -> None:
+    record = store.reserve(draft(store), {})
+    looking = os.open(Path(record.folder) / "submit.lock", os.O_RDWR)
+    fcntl.flock(looking, fcntl.LOCK_EX)
+    timer = threading.Timer(0.1, os.close, (looking,))
+    timer.start()
+    with submission_lock(record):
+        assert submission_under_way(record, 1e9, 60.0)
+    timer.join()
 
 
 def test_without_a_lock_file_patience_decides(store: Store) -> None:
