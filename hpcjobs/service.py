@@ -82,6 +82,8 @@ class Failure:
 # Seconds after which a reservation that neither queue nor accounting knows is taken to have never arrived.
 # squeue sees a job within milliseconds of its acceptance, sacct within a second (more on a loaded database).
 _NEVER_ARRIVED = 30.0
+# Seconds for which such a job is looked for all the same: a controller that hung may take it up when it wakes.
+_LATE = 3600.0
 # Seconds for which partitions and limits that a scheduler reported are believed.
 _LIMITS_AGE = 3600.0
 _LONGEST_PAUSE = 30.0
@@ -221,7 +223,7 @@ class Service:
         now = self._clock()
         waiting = [
             record
-            for record in self.store.reserved()
+            for record in self.store.reserved(now - _LATE)
             if not submission_under_way(record, now, 2 * float(record.options.get("submit_timeout", 60)))
         ]
         changed = []
@@ -230,7 +232,7 @@ class Service:
             for record in records:
                 if native_id := found.get(record.tag) or ends.id_in_exit_file(record):
                     changed.append(self.store.commit(record, native_id, self._clock()))
-                elif now - record.created > _NEVER_ARRIVED:
+                elif not record.state.final and now - record.created > _NEVER_ARRIVED:
                     status = JobStatus(JobState.FAILED, raw="NOT_SUBMITTED", reason="never reached the scheduler")
                     changed += self.store.apply({record.id: status}, now).values()
         return changed

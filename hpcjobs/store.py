@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import sqlite3
 import time
@@ -178,9 +179,10 @@ class Store:
         """Jobs without an end and those that ended after `since`, oldest first."""
         return self._query(f"{_IN_ACTIVE} OR ended >= ? ORDER BY id", (*_ACTIVE, since))
 
-    def reserved(self) -> list[JobRecord]:
-        """Jobs that the scheduler has not confirmed."""
-        return self._query("state = 'created' AND native_id = '' ORDER BY id")
+    def reserved(self, given_up_since: float = math.inf) -> list[JobRecord]:
+        """Jobs that the scheduler has not confirmed; also those given up, if they were made since then."""
+        where = "native_id = '' AND (state = 'created' OR (state = 'failed' AND created >= ?)) ORDER BY id"
+        return self._query(where, (given_up_since,))
 
     def history(self, *, limit: int = 0, since: float = 0.0) -> list[JobRecord]:
         """All jobs, newest first; `limit` 0 = all."""

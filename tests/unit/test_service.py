@@ -720,11 +720,21 @@ def test_a_job_that_failed_without_an_exit_file_has_the_code_of_the_accounting(l
 
 
 def test_a_job_that_arrived_after_it_was_given_up_is_taken_back(lab: Lab) -> None:
-    record = lab.service.store.reserve(_draft(lab), {})
+    """The controller hung, and took up the request when it woke."""
+    lab.slurm.hang = "before"
+    with pytest.raises(UnreachableError):
+        lab.submit()
     lab.clock.sleep(60)
     (given_up,) = lab.service.reconcile()
     assert given_up.raw == "NOT_SUBMITTED"
-    assert lab.service.store.commit(record, "5", lab.clock()).state is S.PENDING
+    lab.slurm.hang = ""
+    script = str(JobFolder(Path(given_up.folder)).script)
+    lab.slurm(["sbatch", "--parsable", f"--comment=hpcjob:{given_up.tag}", script], timeout=60)
+    (found,) = lab.service.reconcile()
+    assert (found.state, found.native_id) == (S.PENDING, "1")
+    lab.slurm.finish("1")
+    lab.write_exit(found)
+    assert lab.status(found).state is S.DONE
 
 
 def test_a_refusal_tells_what_was_sent_again_before_it(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
