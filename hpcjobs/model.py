@@ -25,6 +25,28 @@ _STRICT: dict[str, Any] = {"extra": "forbid"}
 
 
 @dataclass(frozen=True, kw_only=True)
+class ServiceSpec:
+    """A program that runs beside the job's own: a database, a scheduler of workers."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    name: str
+    """Its name: letters, digits and _. The program finds its host in HPCJOB_SERVICE_NAME."""
+    image: str = ""
+    """Container image; by default the job's."""
+    command: tuple[str, ...] = ()
+    """What it runs; empty means the image's start script, as an instance (Apptainer, Singularity)."""
+    per: Literal["job", "node"] = "job"
+    """One in the job, on its first node; or one on each node."""
+    ready: tuple[str, ...] = ()
+    """A command in its container that ends well once the service can be used; the program waits for that."""
+    env: dict[str, str] = field(default_factory=dict)
+    """Environment variables for it."""
+    bind: tuple[str, ...] = ()
+    """Folders or files to show in its container, besides the site's: SRC, SRC:DST or SRC:DST:ro."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class JobSpec:
     """What a person asks for: the options of `hpcjob submit`, the keys of a job file, the arguments of `Job`."""
 
@@ -33,7 +55,30 @@ class JobSpec:
     command: tuple[str, ...] = ()
     """The program and its arguments; each rank runs it."""
     image: str = ""
-    """Container image: a .sif or squashfs file, or an image directory. Empty runs on the bare host."""
+    """Container image: a .sif or squashfs file, an image directory, or a name in a registry (docker://alpine:3.20,
+    oras://…), which is pulled once at submission. Empty runs on the bare host."""
+    app: str = ""
+    """SCIF app of the image to run the command in (apptainer --app)."""
+    entrypoint: bool = False
+    """Run the image's entrypoint (runscript), with the command as its arguments, instead of the command itself."""
+    clean_env: bool = False
+    """Show the program no variables but those of the job, the site, the image, and what launcher and runtime need."""
+    container_workdir: str = ""
+    """Working directory inside the container; by default the job's, which is shown there."""
+    writable: bool = False
+    """A writable layer over the image, in memory, that is thrown away at the end."""
+    overlay: tuple[str, ...] = ()
+    """Writable layers that are kept: a folder, or an image file with its size if it is to be made; FOLDER,
+    FILE.img:2G; with :ro they may be shared by many ranks."""
+    verify: Literal["", "required"] = ""
+    """Refuse an image without a valid signature; by default what the site says (`image.verify`)."""
+    image_key: str = ""
+    """Key of an encrypted image: a file that holds the private key (PEM) or the passphrase, or env:NAME for a
+    passphrase in a variable of the job. It is never written to the script or the database."""
+    image_changed: Literal["", "refuse", "warn", "ignore"] = ""
+    """What the job does if the image is no longer the one it was submitted with; by default what the site says."""
+    services: tuple[ServiceSpec, ...] = ()
+    """Programs that are started before the job's own and stopped after it, also when it fails."""
     name: str = ""
     """Job name; by default the program's name."""
     nodes: int | None = None
@@ -204,15 +249,35 @@ class RuntimeConfig:
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     kind: str = "none"
-    """apptainer, singularity, charliecloud or none."""
+    """apptainer, singularity, charliecloud, podman, podman-hpc, shifter, sarus, pyxis (Enroot), ce (CSCS Container
+    Engine), docker or none."""
     command: str = ""
     """Its path, if it is not on PATH by its own name."""
     version: str = ""
-    """Its version on the compute nodes, where that matters."""
+    """Its version on the compute nodes, as `--version` says it; by default that of the login node is asked."""
     modules: tuple[str, ...] = ()
     """Modules that bring it."""
     options: tuple[str, ...] = ()
     """More options, put before the image."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageConfig:
+    """How container images are kept and trusted."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    folder: str = ""
+    """Where pulled images go, on a file system that the nodes see; $NAME is expanded at submission. By default below
+    $HPCJOBS_HOME."""
+    verify: Literal["", "required"] = ""
+    """`required`: jobs with an image that has no valid signature are refused."""
+    verify_options: tuple[str, ...] = ()
+    """Options of `apptainer verify`: [--local], or [--key, /apps/keys/site.pem]."""
+    changed: Literal["refuse", "warn", "ignore"] = "warn"
+    """What a job does if its image is no longer the one it was submitted with."""
+    build: str = ""
+    """Why images cannot be built here, and where they can; empty if they can."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -279,6 +344,8 @@ class Site:
     """Others that may be chosen."""
     runtimes: tuple[RuntimeConfig, ...] = ()
     """Container runtimes, the preferred first."""
+    image: ImageConfig = field(default_factory=ImageConfig)
+    """Container images."""
     mpi: MpiConfig = field(default_factory=MpiConfig)
     """MPI."""
     bind: tuple[str, ...] = ()
@@ -304,6 +371,19 @@ class ImageFacts:
     # Folders asked about (bind targets) that the image does not have; None = could not be seen.
     missing: tuple[str, ...] | None = None
     environment: bool = False  # has /ch/environment, where Charliecloud keeps the image's variables
+    encrypted: bool = False
+    digest: str = ""  # sha256:…, of the file; for a reference of what it stood for at the submission
+    stamp: str = ""  # size and modification time of the file (`stat -c %s.%Y`), to see at once that it is the same
+    source: str = ""  # the reference that it was pulled from
+
+
+@dataclass(frozen=True)
+class ImageKey:
+    """Where the key of an encrypted image is; never the key itself."""
+
+    kind: Literal["pem", "passphrase"]
+    file: str = ""
+    variable: str = ""  # instead of a file
 
 
 @dataclass(frozen=True)
@@ -316,6 +396,9 @@ class HostFacts:
     arch: str = ""
     folder: str = ""  # of the job; absolute
     tag: str = ""
+    files: frozenset[str] = frozenset()  # sources of the job's binds that are files
+    absent: frozenset[str] = frozenset()  # those that are not there
+    key: ImageKey | None = None
 
 
 # ------------------------------------------------------------------------------------------- the plan
@@ -343,18 +426,40 @@ class Bind:
 
 
 @dataclass(frozen=True)
+class Overlay:
+    """A layer over the image that keeps what is written. An image file with a size is made when it is missing."""
+
+    path: str
+    is_folder: bool = False
+    readonly: bool = False
+    size: Memory | None = None
+
+
+@dataclass(frozen=True)
 class ContainerRequest:
     """What a runtime is asked to wrap."""
 
     image: ImageFacts
     program: tuple[str, ...]
-    workdir: str
+    workdir: str  # of the host
     binds: tuple[Bind, ...] = ()
     env: dict[str, str] = field(default_factory=dict)
     gpu: str = "none"  # kind of GPU that the job asked for
     mpi: str = ""
+    nodes: int = 1
+    ntasks: int = 1
     ntasks_per_node: int = 1
     even: bool = True  # whether every node is sure to get as many ranks
+    container_workdir: str = ""  # empty = the host's, shown in the container
+    clean_env: bool = False
+    entrypoint: bool = False
+    writable: bool = False
+    overlays: tuple[Overlay, ...] = ()
+    app: str = ""
+    key: ImageKey | None = None
+    instance: str | Shell = ""  # name of an instance to start, instead of the program
+    folder: str = ""  # of the job
+    launcher: str = "none"  # its kind
 
 
 @dataclass(frozen=True)
@@ -370,6 +475,10 @@ class Invocation:
     directives: tuple[str, ...] = ()
     env: dict[str, str | Shell] = field(default_factory=dict)
     setup: tuple[Shell, ...] = ()  # lines run once on the batch node, before the launch
+    node_setup: tuple[tuple[str | Shell, ...], ...] = ()  # commands run once on each node, before the launch
+    stop: tuple[str | Shell, ...] = ()  # what ends an instance
+    enter: tuple[str | Shell, ...] = ()  # what runs a command in it
+    files: dict[str, str] = field(default_factory=dict)  # written to the job's folder at submission
     notes: tuple[str, ...] = ()
 
 
@@ -388,6 +497,10 @@ class Runtime(Protocol):
     @property
     def name(self) -> str:
         """Its kind."""
+
+    @property
+    def config(self) -> RuntimeConfig:
+        """What the site says of it."""
 
     def wrap(self, request: ContainerRequest) -> Invocation:
         """The invocation for one rank.
@@ -424,6 +537,20 @@ class Note:
 
 
 @dataclass(frozen=True)
+class ServicePlan:
+    """A service, decided: what starts it beside the job, tells that it is ready, and stops it."""
+
+    name: str
+    start: tuple[tuple[str | Shell, ...], ...]
+    log: str | Shell
+    ready: tuple[str | Shell, ...] = ()
+    # An instance, whose starter ends at once, is stopped by this; the process of any other is ended.
+    stop: tuple[str | Shell, ...] = ()
+    env: dict[str, str | Shell] = field(default_factory=dict)
+    step: bool = False  # whether it is a step of the scheduler, which stops when its input is closed
+
+
+@dataclass(frozen=True)
 class Plan:
     """Everything decided: the only thing a template sees. Empty means not asked for."""
 
@@ -439,6 +566,11 @@ class Plan:
     shape: Shape
     launch: tuple[tuple[str | Shell, ...], ...]  # launcher, runtime, program: a line each
     image: str = ""
+    image_digest: str = ""  # sha256:…; of the image itself, or of what a registry's name stood for
+    image_source: str = ""  # the reference that it was pulled from
+    image_stamp: str = ""  # size and modification time of its file, as `stat -c %s.%Y` prints them
+    image_changed: str = "ignore"
+    needed: tuple[str, ...] = ()  # files and folders without which the job cannot begin
     runtime: str = "none"
     launcher: str = "none"
     mpi: str = ""
@@ -470,7 +602,10 @@ class Plan:
     site_env: dict[str, str] = field(default_factory=dict)  # $NAME is expanded on the node
     env: dict[str, str | Shell] = field(default_factory=dict)  # literal, but for Shell values
     scratch: str = ""
+    clean_env: bool = False
     setup: tuple[Shell, ...] = ()
+    services: tuple[ServicePlan, ...] = ()
+    files: dict[str, str] = field(default_factory=dict)  # of the job's folder, besides hpcjob's own
     notes: tuple[Note, ...] = ()
 
     @property
@@ -532,8 +667,10 @@ _MADE: dict[str, type] = {
         GpuConfig,
         LauncherConfig,
         RuntimeConfig,
+        ImageConfig,
         MpiConfig,
         DetectConfig,
+        ServiceSpec,
     )
 }
 _JOB_TYPES = {f.name: str(f.type) for f in fields(JobSpec)}

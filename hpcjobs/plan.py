@@ -7,10 +7,10 @@ import re
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
-from hpcjobs import shell
+from hpcjobs import capabilities, containers, shell
+from hpcjobs.containers import below
 from hpcjobs.errors import PlanError, UsageError
 from hpcjobs.model import (
-    Bind,
     ContainerRequest,
     HostFacts,
     ImageFacts,
@@ -28,9 +28,9 @@ from hpcjobs.placement import Placement, Request, place
 from hpcjobs.units import Memory, nearest, parse_indices
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from hpcjobs.model import Launcher, Runtime, Shape
+    from hpcjobs.model import Launcher, Runtime, ServicePlan, ServiceSpec, Shape
 
 # What to type for each field; also the fields of one line of text, which end in directives and tables.
 _OPTION = {
@@ -45,13 +45,6 @@ _REQUIRED = {
     "image": "--image",
 }  # fmt: skip
 _LONGEST_NAME = 200  # bytes; slurmdbd keeps 255
-
-# Which images a runtime takes; one that is not listed here (a plug-in) takes all and refuses by itself.
-_TAKES = {
-    "apptainer": ("sif", "squashfs", "directory"),
-    "singularity": ("sif", "squashfs", "directory"),
-    "charliecloud": ("squashfs", "directory"),
-}
 
 # Directives that hpcjob writes or needs for itself, and what to use instead.
 _OWN = {
@@ -89,16 +82,25 @@ def with_defaults(spec: JobSpec, site: Site) -> JobSpec:
     return replace(spec, **chosen, env={**site.defaults.get("env", {}), **spec.env})
 
 
-def choose_runtime(spec: JobSpec, site: Site, image: ImageFacts) -> RuntimeConfig:
-    """The runtime that was asked for, or the site's first that takes such an image.
+def choose_runtime(
+    spec: JobSpec, site: Site, image: ImageFacts, *, files: frozenset[str] = frozenset()
+) -> RuntimeConfig:
+    """The runtime that was asked for, or the site's first that takes such an image and can do what the job needs.
+
+    `files` are the sources of the job's binds that are files.
 
     Raises:
-        PlanError: there is none; says which there are.
+        PlanError: there is none; says which there are, or what is the nearest.
     """
-    asked = with_defaults(spec, site).runtime
+    spec = with_defaults(spec, site)
+    asked = spec.runtime
+    needs = containers.wanted(spec, site.gpu.kind if spec.gpus_per_node else "none", image, files)
     if image.kind == "none":
         if asked not in ("", "none"):
             raise PlanError(f"there is no image to run with {asked}", hint="name one: --image FILE, or --runtime none")
+        if "bind" in needs:
+            raise PlanError(f"there is no container for {needs['bind']}", hint="leave out --bind, or give an --image")
+        capabilities.refuse("none", needs, ())
         return RuntimeConfig(kind="none")
     if asked == "none":
         raise PlanError(
@@ -108,22 +110,28 @@ def choose_runtime(spec: JobSpec, site: Site, image: ImageFacts) -> RuntimeConfi
     kinds = [runtime.kind for runtime in site.runtimes]
     if asked and asked not in kinds:
         raise PlanError(f"site {site.name} has no runtime {asked!r}", hint=nearest(asked, kinds))
-    for runtime in site.runtimes:
-        takes = _TAKES.get(runtime.kind, (image.kind,))
-        if asked in ("", runtime.kind) and image.kind in takes:
-            return runtime
-    if image.kind == "reference":
-        file = image.path.rstrip("/").rpartition("/")[2].replace(":", "-").replace("@", "-") + ".sif"
-        raise PlanError(
-            f"{image.path} is the name of an image in a registry, and jobs need a file",
-            hint=f"pull it first: apptainer pull {shell.quote(file)} {shell.quote(image.path)}",
-        )
-    runs = ", ".join(f"{kind} runs {', '.join(_TAKES[kind])}" for kind in kinds if kind in _TAKES)
-    raise PlanError(
+    taking = [
+        runtime
+        for runtime in site.runtimes
+        if asked in ("", runtime.kind) and not capabilities.lacks(runtime.kind, [image.kind])
+    ]
+    if not taking:
+        raise _takes_no_such_image(site, kinds, asked, image)
+    able = [runtime for runtime in taking if not capabilities.lacks(runtime.kind, needs)]
+    if not able:
+        capabilities.refuse(taking[0].kind, needs, kinds)
+    return able[0]
+
+
+def _takes_no_such_image(site: Site, kinds: list[str], asked: str, image: ImageFacts) -> PlanError:
+    takes = {kind: [form for form in ("sif", "squashfs", "directory") if not capabilities.lacks(kind, [form])]
+             for kind in kinds if kind in capabilities.TABLE}  # fmt: skip
+    runs = ", ".join(f"{kind} runs {', '.join(forms) or 'images of a registry'}" for kind, forms in takes.items())
+    return PlanError(
         f"no runtime of site {site.name} runs the {image.kind} image {image.path}"
         if not asked
         else f"{asked} cannot run the {image.kind} image {image.path}",
-        hint=f"convert it; {runs}" if runs else "add a runtime to the site file: runtimes",
+        hint=f"convert it: hpcjob image convert; {runs}" if runs else "add a runtime to the site file: runtimes",
     )
 
 
@@ -143,8 +151,7 @@ def choose_launcher(spec: JobSpec, site: Site) -> LauncherConfig:
 
 def image_targets(spec: JobSpec, site: Site, workdir: str) -> tuple[str, ...]:
     """Paths that should exist in the image, for `images.inspect` to look for."""
-    spec = with_defaults(spec, site)
-    binds = (*_binds(site.bind, "/", expand=True), *_binds(spec.bind, workdir, expand=False))
+    binds = containers.binds(site, with_defaults(spec, site).bind, workdir)
     return (*(bind.target for bind in binds if "$" not in bind.target), workdir, "/mnt/0")
 
 
@@ -159,9 +166,12 @@ def resolve(
     *,
     runtime: Runtime,
     launcher: Launcher,
+    services: Sequence[tuple[ServiceSpec, ImageFacts, Runtime]] = (),
     dependency: str = "",
 ) -> Plan:
     """Everything decided, before anything is queued. `dependency` is in the scheduler's own ids.
+
+    Each service comes with the facts of its image and its runtime.
 
     Raises:
         PlanError: the job cannot run there so; the message names the limit, the hint what would work.
@@ -184,7 +194,7 @@ def resolve(
         )
     mpi = _mpi(spec, site, launcher.name)
     array, limit = _array(spec.array)
-    workdir = _below(host.cwd, spec.workdir)
+    workdir = below(host.cwd, spec.workdir)
     job = spec.name or _default_name(spec.command)
     output, error = _logs(spec, host, workdir, job)
     if placement.why:
@@ -192,21 +202,36 @@ def resolve(
     if mpi and spec.mpi == "auto":
         notes.append(Note("mpi", mpi, f"the default of site {site.name}"))
 
-    config = choose_runtime(spec, site, image)
-    invocation = runtime.wrap(
-        ContainerRequest(
-            image=image,
-            program=spec.command,
-            workdir=workdir,
-            binds=(*_binds(site.bind, "/", expand=True), *_binds(spec.bind, workdir, expand=False)),
-            env=_environment(spec, site, shape),
-            gpu=site.gpu.kind if shape.gpus_per_node else "none",
-            mpi=mpi,
-            ntasks_per_node=shape.ntasks_per_node,
-            even=(placement.nodes_asked or site.scheduler.kind == "local")
-            and shape.ntasks == shape.nodes * shape.ntasks_per_node,
-        )
+    choose_runtime(replace(spec, runtime=runtime.name), site, image, files=host.files)
+    containers.check_services(spec.services)
+    changed = _check_trust(spec, site, image, host)
+    layers = containers.overlays(spec, workdir)
+    containers.check_overlays(spec, layers, shape.ntasks)
+    request = ContainerRequest(
+        image=image,
+        program=spec.command,
+        workdir=workdir,
+        binds=containers.binds(site, spec.bind, workdir),
+        env=_environment(spec, site, shape),
+        gpu=site.gpu.kind if shape.gpus_per_node else "none",
+        mpi=mpi,
+        nodes=shape.nodes,
+        ntasks=shape.ntasks,
+        ntasks_per_node=shape.ntasks_per_node,
+        even=(placement.nodes_asked or site.scheduler.kind == "local")
+        and shape.ntasks == shape.nodes * shape.ntasks_per_node,
+        container_workdir=spec.container_workdir,
+        clean_env=spec.clean_env,
+        entrypoint=spec.entrypoint,
+        writable=spec.writable,
+        overlays=layers,
+        app=spec.app,
+        key=host.key,
+        folder=host.folder,
+        launcher=launcher.name,
     )
+    invocation = runtime.wrap(request)
+    beside = _services(services, request, site, spec, shape)
     launch = launcher.command(shape, mpi=mpi, extra=invocation.launcher_args)
     return Plan(
         tag=host.tag,
@@ -221,6 +246,11 @@ def resolve(
         shape=shape,
         launch=_words(launch.argv, invocation),
         image=image.path,
+        image_digest=image.digest,
+        image_source=image.source,
+        image_stamp=image.stamp if image.digest else "",
+        image_changed=changed,
+        needed=containers.needed(spec, host, image, workdir),
         runtime=runtime.name,
         launcher=launcher.name,
         mpi=mpi,
@@ -247,13 +277,82 @@ def resolve(
         export=site.scheduler.export,
         directives=(*site.directives, *invocation.directives, *spec.directives),
         module_init=site.module_init,
-        modules=(*site.modules, *config.modules, *spec.modules),
+        modules=(*site.modules, *runtime.config.modules, *spec.modules),
         site_env=site.env,
         env={**invocation.env, **launch.env},
         scratch=site.scratch,
-        setup=invocation.setup,
+        clean_env=spec.clean_env,
+        setup=(*invocation.setup, *_on_each_node(invocation, site, shape)),
+        services=beside,
+        files=invocation.files,
         notes=(*notes, *_as_notes(runtime.name, invocation.notes), *_as_notes(launcher.name, launch.notes)),
     )
+
+
+def _check_trust(spec: JobSpec, site: Site, image: ImageFacts, host: HostFacts) -> str:
+    """What the job does if its image was changed; an image that only a key opens is refused without one."""
+    if image.encrypted and not host.key:
+        raise PlanError(
+            f"the image {image.path} is encrypted, and no key was given",
+            hint="add --image-key FILE (a private key, or a file with the passphrase), or --image-key env:NAME",
+        )
+    if host.key and host.key.variable and site.scheduler.export == "none":
+        raise PlanError(
+            f"--image-key env:{host.key.variable}: on site {site.name} no variable of yours reaches the job",
+            hint="put the passphrase into a file that only you can read, and give that: --image-key FILE",
+        )
+    if "required" in (spec.verify, site.image.verify):
+        return "refuse"  # or what was verified is not what runs
+    return (spec.image_changed or site.image.changed) if image.stamp else "ignore"
+
+
+def _services(
+    services: Sequence[tuple[ServiceSpec, ImageFacts, Runtime]],
+    request: ContainerRequest,
+    site: Site,
+    spec: JobSpec,
+    shape: Shape,
+) -> tuple[ServicePlan, ...]:
+    """The services, each in a container as the job's own, with binds and variables of its own."""
+    slurm = site.scheduler.kind == "slurm"
+    if not slurm and shape.nodes > 1 and any(service.per == "node" for service in spec.services):
+        raise PlanError(f"{site.scheduler.kind} cannot start a service on each node", hint="write `per: job`")
+    found = []
+    for service, image, runtime in services:
+        own = replace(
+            request,
+            image=image,
+            program=service.command,
+            binds=containers.binds(site, service.bind, request.workdir),
+            env=dict(service.env),
+            gpu="none",
+            mpi="",
+            ntasks=1,
+            ntasks_per_node=1,
+            even=True,
+            container_workdir="",
+            entrypoint=False,
+            overlays=(),
+            app="",
+            key=None,
+            instance="" if service.command else _instance_name(service.name),
+            launcher="none",
+        )
+        found.append(containers.service_plan(service, own, runtime, shape=shape, slurm=slurm, array=bool(spec.array)))
+    return tuple(found)
+
+
+def _instance_name(service: str) -> shell.Shell:
+    """Unlike that of any other job on the node."""
+    return shell.Shell(f'"hpcjob_${{HPCJOB_NATIVE_ID}}_${{HPCJOB_ARRAY_INDEX:-0}}_{service}"')
+
+
+def _on_each_node(invocation: Invocation, site: Site, shape: Shape) -> Iterator[shell.Shell]:
+    """The runtime's preparations on every node of the job."""
+    nodes = (f"--nodes={shape.nodes}", f"--ntasks={shape.nodes}", "--ntasks-per-node=1")
+    step = ("srun", *nodes, "--mpi=none") if shape.nodes > 1 and site.scheduler.kind == "slurm" else ()
+    for command in invocation.node_setup:
+        yield shell.Shell(shell.join((*step, *command)) + ' >/dev/null || hpcjob_stop 69 "the image could not be got"')
 
 
 def _as_notes(subject: str, notes: tuple[str, ...]) -> Iterator[Note]:
@@ -316,10 +415,6 @@ def _default_name(command: tuple[str, ...]) -> str:
     return re.sub(r"[\x00-\x1f\x7f]", "_", name)[: _LONGEST_NAME // 4] or "job"
 
 
-def _below(base: str, path: str) -> str:
-    return os.path.normpath(os.path.join(base, path)) if path else base  # noqa: PTH118 - text, not a file
-
-
 def _environment(spec: JobSpec, site: Site, shape: Shape) -> dict[str, str]:
     """Variables for the program: the user's, and OMP_NUM_THREADS unless it is set or whole nodes are left to it.
 
@@ -362,7 +457,7 @@ def _logs(spec: JobSpec, host: HostFacts, workdir: str, name: str) -> tuple[str,
         error = output
     # The place is not a pattern, what is written below it is.
     base = workdir.replace("%", "%%")
-    output, error = _below(base, output), _below(base, error)
+    output, error = below(base, output), below(base, error)
     for option, pattern in (("-o", output), ("-e", error)):
         _check_pattern(option, pattern, name, array=bool(spec.array))
     return output, error
@@ -389,30 +484,6 @@ def _check_pattern(option: str, pattern: str, name: str, *, array: bool) -> None
         raise PlanError(f"{option}: %A and %a are for arrays: {pattern}", hint="write %j")
     if "x" in found and "/" in name:
         raise PlanError(f"{option}: the job name {name} holds a / and would be a folder", hint="choose another with -J")
-
-
-# ---------------------------------------------------------------------------------------- binds
-
-
-def _binds(texts: tuple[str, ...], base: str, *, expand: bool) -> tuple[Bind, ...]:
-    return tuple(parse_bind(text, base, expand=expand) for text in texts)
-
-
-def parse_bind(text: str, base: str = "/", *, expand: bool) -> Bind:
-    """Read `SRC`, `SRC:DST` or `SRC:DST:ro`; a relative source is below `base`.
-
-    Raises:
-        PlanError: it is none of them.
-    """
-    source, *rest = text.split(":")
-    target, mode, *more = (*rest, "", "")
-    if not source or any(more) or mode not in ("", "ro", "rw"):
-        raise PlanError(f"bind {text!r} is not understood", hint="write SRC, SRC:DST or SRC:DST:ro")
-    if target and not target.startswith(("/", "$")):
-        raise PlanError(f"bind {text!r}: {target} is not a path from the root", hint=f"write {source}:/{target}")
-    if not (expand and source.startswith("$")):
-        source = _below(base, source)
-    return Bind(source, target or source, readonly=mode == "ro", expand=expand)
 
 
 # --------------------------------------------------------------------------- site and partition

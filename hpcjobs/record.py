@@ -143,6 +143,7 @@ class JobRecord:
     ntasks: int = 1
     time_limit: int = 0  # seconds; 0 = the scheduler's default
     image: str = ""
+    image_digest: str = ""  # sha256:…, of the image that was submitted
     command: tuple[str, ...] = ()
     partition: str = ""
     native_id: str = ""

@@ -29,6 +29,7 @@ from hpcjobs.units import format_indices, parse_indices
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from hpcjobs.image_service import Telling
     from hpcjobs.model import JobSpec, Partition, Plan, Script, Site
     from hpcjobs.process import Runner
     from hpcjobs.schedulers import Explanation, Scheduler
@@ -99,24 +100,30 @@ class Service:
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
         store: Store | None = None,
+        telling: Telling | None = None,
     ) -> None:
         self._runner = runner
+        self._telling = telling
         self._clock = clock
         self._sleep = sleep
         self.store = store or Store()
 
     # ---------------------------------------------------------------------------------- submission
 
-    def prepare(self, spec: JobSpec, *, site: str = "", site_file: str = "") -> Prepared:
+    def prepare(self, spec: JobSpec, *, site: str = "", site_file: str = "", final: bool = False) -> Prepared:
         """Plan and render; nothing is written and nothing is queued (`render`, `submit --dry-run`).
+
+        With `final`, what only a real submission needs is done too: an image is pulled, its digest is taken, and
+        its signature is verified where that is required.
 
         Raises:
             SiteError: no site fits, or its file is wrong.
             PlanError: the job cannot run there.
             TemplateError: the template is wrong.
         """
-        from hpcjobs import images, launchers, plan, render, runtimes
+        from hpcjobs import launchers, plan, render
         from hpcjobs import site as sites
+        from hpcjobs.image_service import QUIET, Images
         from hpcjobs.model import HostFacts
 
         loaded = sites.choose(site, site_file, cached=True)
@@ -124,8 +131,11 @@ class Service:
         found = self._with_limits(loaded.site, scheduler)
         asked = plan.with_defaults(spec, found)
         workdir = absolute(asked.workdir or ".")
-        spec = replace(spec, workdir=workdir, image=_absolute_image(asked.image))
-        image = images.inspect(spec.image, targets=plan.image_targets(spec, found, workdir), runner=self.runner)
+        images = Images(found, self.runner, self._telling or QUIET)
+        asked = replace(asked, workdir=workdir, image=_absolute_image(asked.image))
+        image, runtime = images.choose(asked, final=final)
+        services = [(one, *images.for_service(one, asked, image, runtime, final=final)) for one in asked.services]
+        spec = replace(spec, workdir=workdir, image=images.pinned(asked.image, image))
         now, tag = self._clock(), paths.new_tag()
         name = spec.name or (Path(spec.command[0]).name if spec.command else "")
         host = HostFacts(
@@ -135,14 +145,17 @@ class Service:
             arch=os.uname().machine,
             folder=str(self._jobs_folder(found) / paths.folder_name(tag, name, now)),
             tag=tag,
+            files=images.bind_files(asked),
+            key=images.key(asked),
         )
         decided = plan.resolve(
             spec,
             found,
             image,
             host,
-            runtime=runtimes.get(plan.choose_runtime(spec, found, image)),
+            runtime=runtime,
             launcher=launchers.get(plan.choose_launcher(spec, found)),
+            services=services,
             dependency=self._dependency(spec.dependency, scheduler),
         )
         script = render.render(decided)
@@ -157,7 +170,7 @@ class Service:
                 stays and the next command looks for it.
         """
         self._try_to_reconcile()
-        return self._send(self.prepare(spec, site=site, site_file=site_file))
+        return self._send(self.prepare(spec, site=site, site_file=site_file, final=True))
 
     def resubmit(self, selected: Sequence[Selected]) -> list[JobRecord]:
         """Submit jobs again from their stored requests; of an array, the selected tasks."""
@@ -172,7 +185,9 @@ class Service:
             # What it waited for is over, or it would not be sent again.
             spec = replace(spec, dependency="", hold=False)
             try:
-                sent.append(self._send(self.prepare(spec, site=stored["site"], site_file=stored["site_file"])))
+                sent.append(
+                    self._send(self.prepare(spec, site=stored["site"], site_file=stored["site_file"], final=True))
+                )
             except HpcjobError as error:
                 if sent:
                     done = " ".join(record.label for record in sent)
@@ -683,6 +698,7 @@ def draft_record(prepared: Prepared, now: float) -> JobRecord:
         ntasks=plan.shape.ntasks,
         time_limit=int(plan.time or 0),
         image=plan.image,
+        image_digest=plan.image_source.partition("@")[2] or plan.image_digest,
         command=plan.command,
         partition=plan.partition,
     )
@@ -703,6 +719,7 @@ def job_files(prepared: Prepared) -> dict[str, str]:
     # tasks do it.
     logs = () if prepared.plan.array else prepared.plan.private_logs.values()
     return {
+        **prepared.plan.files,
         **dict.fromkeys(logs, ""),
         names.spec.name: json.dumps(request, indent=1),
         names.plan.name: json.dumps(asdict(prepared.plan), indent=1),

@@ -141,6 +141,11 @@ def lines(*commands: Iterable[object]) -> Shell:
     return Shell((" " if short else " \\\n    ").join(groups))
 
 
+def concat(*parts: object) -> Shell:
+    """One word, of parts that are quoted each: what is `Shell` already stays as it is."""
+    return Shell("".join(quote(part) for part in parts if isinstance(part, Shell) or part != ""))
+
+
 def expand(value: object) -> Shell:
     """One word in which `$NAME` and `${NAME}` are expanded on the node and nothing else is.
 

@@ -90,11 +90,12 @@ Timeout = Annotated[
 
 # ------------------------------------------------------------------------------------------------- submit
 
-_SHAPE, _LIMITS, _QUEUE, _PROGRAM, _FILES, _WHERE = (
+_SHAPE, _LIMITS, _QUEUE, _PROGRAM, _IMAGE, _FILES, _WHERE = (
     "Nodes and ranks",
     "Memory and time",
     "Queue",
     "Container and environment",
+    "More about the container",
     "Files",
     "Where",
 )
@@ -143,7 +144,69 @@ Directives = Annotated[
 ]
 
 Image = Annotated[
-    str, option("--image", metavar="IMAGE", panel=_PROGRAM, help="Container image: .sif, squashfs or folder.")
+    str,
+    option(
+        "--image",
+        metavar="IMAGE",
+        panel=_PROGRAM,
+        help="Container image: .sif, squashfs or folder; docker://NAME is pulled once.",
+    ),
+]
+App = Annotated[str, option("--app", metavar="NAME", panel=_IMAGE, help="SCIF app of the image to run in.")]
+Entrypoint = Annotated[
+    bool, option("--entrypoint", panel=_IMAGE, help="Run the image's entrypoint (runscript) with the command's words.")
+]
+CleanEnv = Annotated[
+    bool, option("--clean-env", panel=_IMAGE, help="No variables of yours, but what launcher and runtime need.")
+]
+ContainerWorkdir = Annotated[
+    str,
+    option(
+        "--container-workdir",
+        metavar="DIR",
+        panel=_IMAGE,
+        help="Working directory in the container; by default the job's.",
+    ),
+]
+Writable = Annotated[
+    bool, option("--writable", panel=_IMAGE, help="A writable layer in memory, thrown away at the end.")
+]
+Overlays = Annotated[
+    list[str] | None,
+    option(
+        "--overlay",
+        metavar="PATH[:SIZE|:ro]",
+        panel=_IMAGE,
+        help="A layer that keeps what is written: a folder, or FILE.img:2G (made if missing).",
+    ),
+]
+Verify = Annotated[bool, option("--verify", panel=_IMAGE, help="Refuse an image without a valid signature.")]
+ImageKey = Annotated[
+    str,
+    option(
+        "--image-key",
+        metavar="FILE|env:NAME",
+        panel=_IMAGE,
+        help="Key of an encrypted image: a private key, or a passphrase.",
+    ),
+]
+ImageChanged = Annotated[
+    str,
+    option(
+        "--image-changed",
+        metavar="WHAT",
+        panel=_IMAGE,
+        help="If the image changes before the job starts: refuse, warn or ignore.",
+    ),
+]
+Services = Annotated[
+    list[str] | None,
+    option(
+        "--service",
+        metavar="NAME=IMAGE",
+        panel=_IMAGE,
+        help="Start this image beside the job, and stop it after; job files can say more.",
+    ),
 ]
 RuntimeName = Annotated[
     str, option("--runtime", metavar="NAME", panel=_PROGRAM, help="Container runtime, or none for the bare host.")

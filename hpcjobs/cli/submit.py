@@ -10,32 +10,38 @@ from typing import TYPE_CHECKING, Any
 
 from hpcjobs import paths
 from hpcjobs.cli import jobs as words
-from hpcjobs.cli import out
+from hpcjobs.cli import out, progress
 from hpcjobs.cli.logs import Tail, follow_files
 from hpcjobs.cli.wait import going_on, parse_timeout, verdict
 from hpcjobs.errors import UsageError
 from hpcjobs.service import Service
-from hpcjobs.units import Duration, Memory
+from hpcjobs.units import Duration, Memory, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from hpcjobs.cli.options import (
         Account,
+        App,
         Array,
         Binds,
+        CleanEnv,
         Command,
         Constraint,
+        ContainerWorkdir,
         CpusPerTask,
         Dependency,
         Directives,
         DryRun,
+        Entrypoint,
         Env,
         Error,
         Exclusive,
         Gpus,
         Hold,
         Image,
+        ImageChanged,
+        ImageKey,
         JobFile,
         JobName,
         Json,
@@ -49,21 +55,25 @@ if TYPE_CHECKING:
         Ntasks,
         NtasksPerNode,
         Output,
+        Overlays,
         PartitionName,
         Qos,
         Requeue,
         Reservation,
         RuntimeName,
         Selectors,
+        Services,
         SiteFile,
         SiteName,
         TemplateFile,
         Time,
         Timeout,
+        Verify,
         Wait,
         Workdir,
+        Writable,
     )
-    from hpcjobs.model import JobSpec
+    from hpcjobs.model import JobSpec, ServiceSpec
     from hpcjobs.record import JobRecord
     from hpcjobs.service import Prepared
 
@@ -99,6 +109,16 @@ def submit(
     env: Env = None,
     bind: Binds = None,
     modules: Modules = None,
+    app: App = "",
+    entrypoint: Entrypoint = False,
+    clean_env: CleanEnv = False,
+    container_workdir: ContainerWorkdir = "",
+    writable: Writable = False,
+    overlay: Overlays = None,
+    verify: Verify = False,
+    image_key: ImageKey = "",
+    image_changed: ImageChanged = "",
+    services: Services = None,
     name: JobName = "",
     workdir: Workdir = "",
     output: Output = "",
@@ -145,6 +165,16 @@ def submit(
         "env": _environment(env or ()),
         "bind": tuple(bind or ()),
         "modules": tuple(modules or ()),
+        "app": app,
+        "entrypoint": entrypoint,
+        "clean_env": clean_env,
+        "container_workdir": container_workdir,
+        "writable": writable,
+        "overlay": tuple(overlay or ()),
+        "verify": "required" if verify else "",
+        "image_key": image_key,
+        "image_changed": _one_of("--image-changed", image_changed, ("refuse", "warn", "ignore")),
+        "services": _services(services or ()),
         "name": name,
         "workdir": workdir,
         "output": output,
@@ -157,7 +187,7 @@ def submit(
     seconds = parse_timeout(timeout)
     if seconds is not None and not wait:
         raise UsageError("--timeout is about --wait, which is not there", hint="add --wait, or leave out --timeout")
-    service = Service()
+    service = Service(telling=progress.telling())
     if dry_run:
         return _render(service.prepare(spec, site=site, site_file=site_file), json=json)
     record = service.submit(spec, site=site, site_file=site_file)
@@ -187,7 +217,7 @@ def resubmit(jobs: Selectors = None, *, json: Json = False) -> int:
 
     hpcjob resubmit 'j12[failed]' runs the failed tasks of an array again.
     """
-    service = Service()
+    service = Service(telling=progress.telling())
     records = service.resubmit(service.select(words.need(jobs, "resubmit")))
     if json:
         words.dump(records)
@@ -209,7 +239,7 @@ def _spec(job_file: str, options: Mapping[str, Any]) -> tuple[JobSpec, str]:
     if options["requeue"] is False:
         given["requeue"] = False
     asked: dict[str, Any] = _load(job_file) if job_file else {}
-    for key in ("bind", "modules", "directives"):
+    for key in ("bind", "modules", "directives", "overlay", "services"):
         if key in given:
             given[key] = (*asked.get(key, ()), *given[key])
     if "env" in given:
@@ -248,6 +278,25 @@ def _memory(mem: str, mem_per_cpu: str) -> dict[str, Any]:
         "mem": Memory.parse(mem) if mem else None,
         "mem_per_cpu": Memory.parse(mem_per_cpu) if mem_per_cpu else None,
     }
+
+
+def _one_of(option: str, value: str, choices: Sequence[str]) -> str:
+    if value and value not in choices:
+        raise UsageError(f"{option} {value!r} is not known", hint=nearest(value, choices))
+    return value
+
+
+def _services(texts: Sequence[str]) -> tuple[ServiceSpec, ...]:
+    """`NAME=IMAGE`, each started by its own start script."""
+    from hpcjobs.model import ServiceSpec
+
+    found = []
+    for text in texts:
+        name, equals, image = text.partition("=")
+        if not (name and equals and image):
+            raise UsageError(f"--service {text!r} is not understood", hint="write --service db=redis.sif")
+        found.append(ServiceSpec(name=name, image=image))
+    return tuple(found)
 
 
 def _environment(pairs: Sequence[str]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -15,13 +16,8 @@ if TYPE_CHECKING:
 
     from hpcjobs.process import Runner
 
-# Sylabs' Singularity Image Format: launch script (32 bytes), magic (10), version (3), architecture (3).
-# github.com/apptainer/sif, pkg/sif/sif.go and pkg/sif/arch.go.
+# The magic of the Singularity Image Format, after its launch script (github.com/apptainer/sif, pkg/sif/sif.go).
 _SIF = b"SIF_MAGIC"
-_SIF_ARCH = {
-    b"01": "i686", b"02": "x86_64", b"03": "armv7l", b"04": "aarch64", b"05": "ppc64", b"06": "ppc64le",
-    b"07": "mips", b"08": "mipsel", b"09": "mips64", b"10": "mips64el", b"11": "s390x", b"12": "riscv64",
-}  # fmt: skip
 # ELF's e_machine (elf.h), for images that do not say what they are made for.
 _ELF_ARCH = {
     0x03: "i686",
@@ -65,11 +61,35 @@ def inspect(image: str, *, targets: Iterable[str] = (), runner: Runner | None = 
             f"the image {image} cannot be read: {error.strerror}", hint=f"see: ls -ld {path.parent} {image}"
         ) from None
     if head[32:41] == _SIF:
-        return ImageFacts(path=image, kind="sif", arch=_SIF_ARCH.get(head[45:47], ""))
+        return _sif(path)
     if head[:4] == b"hsqs":
-        return _squashfs(image, targets, runner)
+        _check_whole(path, int.from_bytes(head[40:48], "little"))
+        return replace(_squashfs(image, targets, runner), stamp=stamp(path))
     looks, advice = _looks_like(head, image)
     raise PlanError(f"{image} is not a container image: {looks}", hint=advice)
+
+
+def stamp(path: Path) -> str:
+    """Size and modification time, as `stat -L -c %s.%Y` prints them."""
+    status = path.stat()
+    return f"{status.st_size}.{int(status.st_mtime)}"
+
+
+def _sif(path: Path) -> ImageFacts:
+    from hpcjobs.images import sif
+
+    found = sif.read(path)  # which also finds that it is cut short
+    return ImageFacts(str(path), "sif", arch=found.arch, encrypted=found.encrypted, stamp=stamp(path))
+
+
+def _check_whole(path: Path, needed: int) -> None:
+    """The superblock of a squashfs tells its length in bytes (kernel: Documentation/filesystems/squashfs)."""
+    size = path.stat().st_size
+    if size < needed:
+        raise PlanError(
+            f"the image {path} is cut short: it has {size} of {needed} bytes",
+            hint="was the copy or the pull interrupted? make it again",
+        )
 
 
 def _absent(path: Path) -> NotFoundError:

@@ -14,14 +14,27 @@ from hpcjobs.units import nearest
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from hpcjobs.model import Runtime, RuntimeConfig
+    from hpcjobs.model import ImageFacts, Runtime, RuntimeConfig
 
 BUILT_IN = {
     "none": "hpcjobs.runtimes.none:Bare",
     "apptainer": "hpcjobs.runtimes.apptainer:Apptainer",
     "singularity": "hpcjobs.runtimes.apptainer:Singularity",
     "charliecloud": "hpcjobs.runtimes.charliecloud:Charliecloud",
+    "podman": "hpcjobs.runtimes.podman:Podman",
+    "podman-hpc": "hpcjobs.runtimes.podman:PodmanHpc",
+    "docker": "hpcjobs.runtimes.podman:Docker",
+    "shifter": "hpcjobs.runtimes.shifter:Shifter",
+    "sarus": "hpcjobs.runtimes.sarus:Sarus",
+    "pyxis": "hpcjobs.runtimes.pyxis:Pyxis",
+    "ce": "hpcjobs.runtimes.ce:ContainerEngine",
 }
+
+# Variables that ranks need to find each other, as patterns of a shell.
+LAUNCHER_VARIABLES = (
+    "SLURM*", "PMI*", "PMIX*", "PALS*", "OMPI*", "PRTE*", "OPAL*", "MPI*", "MPIR*", "MPICH*", "HYDRA*", "I_MPI*",
+    "FI_*", "UCX*", "PSM*", "CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK", "GPU_DEVICE_ORDINAL",
+)  # fmt: skip
 
 
 def names() -> list[str]:
@@ -52,6 +65,11 @@ def load(kind: str) -> Any:
 def program(config: RuntimeConfig) -> str:
     """The program that must be on PATH for it; empty if there is none."""
     return config.command or getattr(load(config.kind), "program", "")
+
+
+def store_name(image: ImageFacts) -> str:
+    """What an image is called in the runtime's own store: the reference, without `docker://`."""
+    return image.path.partition("://")[2]
 
 
 def covers(folders: Iterable[str], path: str) -> bool:

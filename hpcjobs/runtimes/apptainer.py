@@ -15,7 +15,8 @@ from hpcjobs.model import Invocation, RuntimeConfig
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hpcjobs.model import Bind, ContainerRequest
+    from hpcjobs.model import ContainerRequest, ImageKey, Overlay
+    from hpcjobs.shell import Shell
 
 # Intel GPUs need none: they are device files, and /dev is there by default.
 _GPU = {"nvidia": ("--nv",), "amd": ("--rocm",)}
@@ -28,46 +29,85 @@ class Apptainer:
     config: RuntimeConfig
     name: ClassVar[str] = "apptainer"
     program: ClassVar[str] = "apptainer"
-    prefix: ClassVar[str] = "APPTAINERENV_"
+
+    @property
+    def prefix(self) -> str:
+        """What its own variables begin with."""
+        return "APPTAINER"
 
     def wrap(self, request: ContainerRequest) -> Invocation:
         """The image is entered in the job's working directory, which is bound explicitly.
 
         Apptainer binds the current directory by itself only where no link leads to it and no option forbids it.
         """
-        binds = [word for bind in request.binds for word in _bind(bind)]
-        if all((bind.target, bind.expand) != (request.workdir, False) for bind in request.binds):
-            binds += _path(request.workdir, request.workdir)
+        command = self.config.command or self.program
+        verb = ("instance", "start") if request.instance else ("run" if request.entrypoint else "exec",)
+        name = (request.instance,) if request.instance else ()
+        instance = shell.concat("instance://", request.instance)
         return Invocation(
-            argv=(
-                self.config.command or self.program,
-                "exec",
-                *_GPU.get(request.gpu, ()),
-                *binds,
-                "--pwd",
-                request.workdir,
-                *self.config.options,
-                request.image.path,
-            ),
+            argv=(command, *verb, *self._options(request), request.image.path, *name),
             program=request.program,
-            env={self.prefix + name: value for name, value in request.env.items()},
+            env={f"{self.prefix}ENV_{key}": value for key, value in request.env.items()} | self._key(request.key),
+            setup=tuple(self._make(command, overlay) for overlay in request.overlays if not overlay.readonly),
+            stop=(command, "instance", "stop", request.instance) if request.instance else (),
+            enter=(command, "exec", instance) if request.instance else (),
         )
+
+    def _options(self, request: ContainerRequest) -> Iterator[str | Shell]:
+        yield from _GPU.get(request.gpu, ())
+        for bind in request.binds:
+            yield from _path(bind.source, bind.target, readonly=bind.readonly, expand=bind.expand)
+        shown = any((bind.target, bind.expand) == (request.workdir, False) for bind in request.binds)
+        if not shown:
+            yield from _path(request.workdir, request.workdir)
+        if not request.instance:
+            yield from ("--pwd", request.container_workdir or request.workdir)
+        if request.writable:
+            yield "--writable-tmpfs"
+        for overlay in request.overlays:
+            yield from ("--overlay", overlay.path + (":ro" if overlay.readonly else ""))
+        if request.app:
+            yield from ("--app", request.app)
+        yield from self.config.options
+
+    def _key(self, key: ImageKey | None) -> dict[str, str | Shell]:
+        if key is None:
+            return {}
+        if key.kind == "pem":
+            return {f"{self.prefix}_ENCRYPTION_PEM_PATH": key.file}
+        # Read on the node: the script has the name of the file or variable only.
+        if key.file:
+            value = f"$(<{shell.quote(key.file)})"
+        else:
+            value = f"${{{key.variable}:?it is to hold the passphrase of the image}}"
+        return {f"{self.prefix}_ENCRYPTION_PASSPHRASE": shell.Shell(f'"{value}"')}
+
+    def _make(self, command: str, overlay: Overlay) -> Shell:
+        """What makes the layer if it is missing."""
+        path = shell.quote(overlay.path)
+        if overlay.is_folder:
+            return shell.Shell(f"mkdir -p {path}")
+        if overlay.size is None:
+            return shell.Shell(f'[[ -w {path} ]] || hpcjob_stop 66 "no overlay to write to: "{path}')
+        size = str(max(64, overlay.size >> 20))  # MiB; apptainer makes none below 64
+        create = shell.join((command, "overlay", "create", "--sparse", "--size", size, overlay.path))
+        return shell.Shell(f"[[ -e {path} ]] || {create}")
 
 
 @dataclass(frozen=True)
 class Singularity(Apptainer):
-    """`singularity exec`: the same by another name."""
+    """`singularity exec`: the same by another name, or Apptainer itself under its old name."""
 
     name: ClassVar[str] = "singularity"
     program: ClassVar[str] = "singularity"
-    prefix: ClassVar[str] = "SINGULARITYENV_"
+
+    @property
+    def prefix(self) -> str:
+        """SingularityCE does not read APPTAINER's variables; Apptainer reads both, and warns of the old ones."""
+        return "APPTAINER" if self.config.version.startswith("apptainer") else "SINGULARITY"
 
 
-def _bind(bind: Bind) -> Iterator[str | shell.Shell]:
-    yield from _path(bind.source, bind.target, readonly=bind.readonly, expand=bind.expand)
-
-
-def _path(source: str, target: str, *, readonly: bool = False, expand: bool = False) -> list[str | shell.Shell]:
+def _path(source: str, target: str, *, readonly: bool = False, expand: bool = False) -> list[str | Shell]:
     """`--bind`, or `--mount` for paths with a `,` or `:`, which `--bind` would split at."""
     if any(char in source + target for char in ',:"'):
         fields = ["type=bind", f"source={source}", f"destination={target}", *(["ro"] if readonly else [])]

@@ -36,14 +36,14 @@ class Charliecloud:
 
     def wrap(self, request: ContainerRequest) -> Invocation:
         """The image is entered in the working directory, or in /mnt/0 where the image has no place for it."""
-        if request.gpu == "nvidia":
-            raise PlanError(
-                "Charliecloud has no option for NVIDIA GPUs: their driver must be put into the image beforehand",
-                hint="use --runtime apptainer (Charliecloud's own way is ch-fromhost --nvidia, into a directory image)",
-            )
         missing = frozenset(request.image.missing or ())
         binds = [bind for bind in request.binds if bind.expand or not covers(_SHARED, bind.target)]
         inside, notes = request.workdir, []
+        if request.writable and not self._can_make:
+            raise PlanError(
+                f"ch-run {self.config.version or 'before 0.38'} has no writable layer",
+                hint="use --runtime apptainer, or write to a folder that is bound",
+            )
         if not covers((*_SHARED, *(bind.target for bind in request.binds)), inside):
             if inside in missing and not self._can_make and _SPARE not in missing:
                 notes = [f"the working directory is {_SPARE} in the container, which has no {inside}"]
@@ -52,14 +52,14 @@ class Charliecloud:
         if request.ntasks_per_node > 1 and not request.even:
             notes.append("each rank has a container of its own, since nodes may get unlike numbers of ranks: add -N")
         argv = [word for bind in binds for word in self._bind(bind, missing)]
-        if any(bind.target in missing for bind in binds):
+        if request.writable or any(bind.target in missing for bind in binds):
             argv.insert(0, "-W")
         return Invocation(
             argv=(
                 self.config.command or self.program,
                 *argv,
                 "-c",
-                inside,
+                request.container_workdir or inside,
                 *_join(request.ntasks_per_node if request.even else 1),
                 *_environment(request),
                 *self.config.options,

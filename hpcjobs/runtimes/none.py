@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from hpcjobs.errors import PlanError
 from hpcjobs.model import Invocation, RuntimeConfig
 
 if TYPE_CHECKING:
@@ -21,9 +20,5 @@ class Bare:
     program: ClassVar[str] = ""
 
     def wrap(self, request: ContainerRequest) -> Invocation:
-        """The program itself. The site's binds mean nothing here; the job's own are refused."""
-        if asked := next((bind for bind in request.binds if not bind.expand), None):
-            raise PlanError(
-                f"there is no container to show {asked.source} in", hint="leave out --bind, or give an --image"
-            )
+        """The program itself. The site's binds mean nothing here; what only a container has was refused before."""
         return Invocation(argv=(), program=request.program, env=dict(request.env))

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 # The program that tells that a launcher or runtime is here. Both Open MPI and MPICH install `mpirun` and
 # `mpiexec`, with different options; these two names are each one's own.
-_EVIDENCE = {"mpirun": "ompi_info", "mpiexec": "mpiexec.hydra", "charliecloud": "ch-run"}
+_EVIDENCE = {
+    "mpirun": "ompi_info", "mpiexec": "mpiexec.hydra", "charliecloud": "ch-run", "pyxis": "enroot", "ce": "sarusctl",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, cast
 
-from hpcjobs import plan, shell
+from hpcjobs import containers, plan, shell
 from hpcjobs.errors import HpcjobError, PlanError
 from hpcjobs.model import JobSpec, Partition, Site
 from hpcjobs.site.yamlfile import dotted
@@ -232,7 +232,7 @@ def _written(site: Site) -> Iterator[Finding]:
         (("scratch",), partial(shell.expand, site.scratch)),
     ]
     checks += [(("env", name), partial(shell.variable_name, name)) for name in site.env]
-    checks += [(("bind", i), partial(plan.parse_bind, text, expand=True)) for i, text in enumerate(site.bind)]
+    checks += [(("bind", i), partial(containers.parse_bind, text, expand=True)) for i, text in enumerate(site.bind)]
     if site.scheduler.kind != "local":
         check = partial(plan.check_directive, of_site=True)
         checks += [(("directives", i), partial(check, text)) for i, text in enumerate(site.directives)]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from hpcjobs import launchers, plan, runtimes
+from hpcjobs import containers, launchers, plan, runtimes
 from hpcjobs.errors import PlanError
 from hpcjobs.model import (
     Bind,
@@ -275,9 +275,14 @@ def test_runtime_is_the_first_that_takes_the_image(image: ImageFacts, asked: str
         (BARE, "apptainer", SITE, "there is no image to run with apptainer | name one: --image FILE"),
         (SIF, "none", SITE, "--runtime none runs on the bare host, and the image /i/app.sif was given | leave out one"),
         (SIF, "podman", SITE, "site alps has no runtime 'podman' | there are apptainer, charliecloud"),
-        (SIF, "charliecloud", SITE, "charliecloud cannot run the sif image /i/app.sif | convert it; charliecloud runs"),
+        (
+            SIF,
+            "charliecloud",
+            SITE,
+            "charliecloud cannot run the sif image /i/app.sif | convert it: hpcjob image convert; charliecloud runs",
+        ),
         (SIF, "", PLAIN, "no runtime of site plain runs the sif image /i/app.sif | add a runtime to the site file"),
-        (REFERENCE, "", SITE, "apptainer pull ubuntu-24.04.sif docker://ubuntu:24.04"),
+        (REFERENCE, "charliecloud", PLAIN, "site plain has no runtime 'charliecloud'"),
     ],
 )
 def test_runtime_refusals(image: ImageFacts, asked: str, site: Site, refusal: str) -> None:
@@ -435,5 +440,5 @@ def test_one_machine_refuses(asked: dict[str, Any], refusal: str) -> None:
 
 
 def test_binds_are_read() -> None:
-    assert plan.parse_bind("/a:/b:ro", "/w", expand=False) == Bind("/a", "/b", readonly=True)
-    assert plan.parse_bind("a", "/w", expand=False) == Bind("/w/a", "/w/a")
+    assert containers.parse_bind("/a:/b:ro", "/w", expand=False) == Bind("/a", "/b", readonly=True)
+    assert containers.parse_bind("a", "/w", expand=False) == Bind("/w/a", "/w/a")

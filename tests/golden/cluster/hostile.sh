@@ -49,6 +49,7 @@ export APPTAINERENV_OMP_NUM_THREADS=1
 export APPTAINERENV_TEXT='it'"'"'s "$HOME" `id` $(id) \ ; & | * ? ~ # %j !x ümläut 你好	tab
 line'
 [[ -r '/images/an '"'"'app'"'"'.sif' ]] || hpcjob_stop 66 "no image "'/images/an '"'"'app'"'"'.sif'
+[[ -e '/data/it'"'"'s here' ]] || hpcjob_stop 66 "there is no "'/data/it'"'"'s here'
 
 srun --ntasks=1 --cpu-bind=cores \
     apptainer exec --bind '/data/it'"'"'s here:/data:ro' --bind '/data/it'"'"'s 100%/$HOME' --pwd '/data/it'"'"'s 100%/$HOME' '/images/an '"'"'app'"'"'.sif' \

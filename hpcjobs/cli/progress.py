@@ -1,0 +1,60 @@
+"""How downloads and conversions are told of: a bar on a terminal's stderr, plain lines anywhere else."""
+
+from __future__ import annotations
+
+import sys
+
+from hpcjobs.cli import out
+from hpcjobs.image_service import Telling
+
+_REDRAW = 0.1  # seconds
+_WIDTH = 24
+_MB = 1_000_000
+
+
+class Bar:
+    """One line that is drawn again and again."""
+
+    def __init__(self) -> None:
+        self._begin = self._drawn = 0.0
+        self._first = 0
+        self._open = False
+        self._tty = sys.stderr.isatty()
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Draw how many bytes of `total` are there."""
+        if not self._tty:
+            return
+        now = out.now()
+        if not self._open:
+            self._begin, self._first, self._open = now, done, True
+        if now - self._drawn < _REDRAW and done < total:
+            return
+        self._drawn = now
+        sys.stderr.write("\r" + self.line(what, done, total, now - self._begin)[: out.width() - 1] + "\x1b[K")
+        if done >= total:
+            sys.stderr.write("\n")
+            self._open = False
+        sys.stderr.flush()
+
+    def line(self, what: str, done: int, total: int, seconds: float) -> str:
+        """The line, for `seconds` since the first one."""
+        part = done / total if total else 1.0
+        full = int(part * _WIDTH)
+        rate = (done - self._first) / seconds / _MB if seconds > 0 else 0.0
+        left = f", {(total - done) / _MB / rate:.0f} s left" if rate > 0 and done < total else ""
+        size = f"{done / _MB:.1f} of {total / _MB:.1f} MB, {rate:.1f} MB/s{left}"
+        return f"pulling {out.clean(what)} [{'#' * full}{'.' * (_WIDTH - full)}] {part:4.0%} {size}"
+
+    def say(self, text: str) -> None:
+        """A line of its own."""
+        if self._open:
+            sys.stderr.write("\n")
+            self._open = False
+        out.tell(out.clean(text))
+
+
+def telling() -> Telling:
+    """A new bar."""
+    bar = Bar()
+    return Telling(bar.progress, bar.say)

@@ -1,0 +1,341 @@
+"""The use cases around images: what a submission needs of one, and what `hpcjob image` does."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hpcjobs import capabilities, containers, images, paths, plan, runtimes
+from hpcjobs.errors import NotFoundError, PlanError
+from hpcjobs.model import ImageFacts, ImageKey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hpcjobs.images.library import Folder
+    from hpcjobs.images.reference import Reference
+    from hpcjobs.images.registry import Manifest, Registry
+    from hpcjobs.model import JobSpec, Runtime, RuntimeConfig, ServiceSpec, Site
+    from hpcjobs.process import Runner
+
+# How runtimes with a store of their own get an image, on the login node. Podman's store is on each node, so that a
+# job does it itself.
+_STORE_PULL = {
+    "podman-hpc": ("podman-hpc", "pull"),
+    "shifter": ("shifterimg", "pull"),
+    "sarus": ("sarus", "pull"),
+    "docker": ("docker", "pull"),
+}
+# Bytes of a file whose digest is taken for a dry run too: a tenth of a second.
+_SMALL = 100_000_000
+_PULL_TIMEOUT = 3600.0
+_VERIFY_TIMEOUT = 300.0
+
+
+@dataclass(frozen=True)
+class Telling:
+    """How work that takes a while is told of."""
+
+    progress: Callable[[str, int, int], None]  # what, bytes done, bytes in all
+    say: Callable[[str], None]
+
+
+def _nothing(*_: object) -> None:
+    pass
+
+
+QUIET = Telling(_nothing, _nothing)
+
+
+def images_folder(site: Site | None) -> Path:
+    """Where pulled images are kept.
+
+    Raises:
+        PlanError: the site names a folder with a variable that is not set here.
+    """
+    named = site.image.folder if site else ""
+    if not named:
+        return paths.data_home() / "images"
+    folder = os.path.expandvars(named)
+    if "$" in folder:
+        raise PlanError(
+            f"image.folder of site {site.name if site else ''} is {named}, and a variable in it is not set here",
+            hint="set it (export NAME=…) or change the site file",
+        )
+    return Path(folder)
+
+
+class Images:
+    """The images of jobs on one site."""
+
+    def __init__(self, site: Site, runner: Runner, telling: Telling = QUIET) -> None:
+        self._site = site
+        self._runner = runner
+        self._telling = telling
+
+    @property
+    def folder(self) -> Folder:
+        """The folder of pulled images."""
+        from hpcjobs.images.library import Folder
+
+        return Folder(images_folder(self._site))
+
+    # ------------------------------------------------------------------------------ for a submission
+
+    def choose(self, spec: JobSpec, *, final: bool) -> tuple[ImageFacts, Runtime]:
+        """The job's image and the runtime for it; `final` also pulls it, takes its digest and verifies it.
+
+        Raises:
+            NotFoundError: there is no such image.
+            PlanError: it cannot run here, or is not signed where it must be.
+            UnreachableError: the registry did not answer.
+        """
+        facts = self._facts(spec)
+        files = self.bind_files(spec)
+        config = plan.choose_runtime(spec, self._site, facts, files=files)
+        if facts.kind == "reference":
+            facts = self._from_registry(spec, config, final=final)
+        config = runtimes_identified(config, self._runner)
+        required = "required" in (spec.verify, self._site.image.verify)
+        if facts.kind != "none" and required:
+            self._need_signature(facts, config, final=final)
+        changed = "refuse" if required else spec.image_changed or self._site.image.changed
+        if facts.stamp and changed != "ignore" and (final or int(facts.stamp.partition(".")[0]) < _SMALL):
+            facts = replace(facts, digest=self._digest(facts))
+        return facts, runtimes.get(config)
+
+    def for_service(
+        self, service: ServiceSpec, spec: JobSpec, image: ImageFacts, runtime: Runtime, *, final: bool
+    ) -> tuple[ImageFacts, Runtime]:
+        """The same for a service; without an image of its own it has the job's."""
+        if not service.image:
+            return image, runtime
+        absolute = service.image if "://" in service.image else containers.below(spec.workdir, service.image)
+        alone = replace(
+            spec, image=absolute, bind=service.bind, app="", entrypoint=False, writable=False, overlay=(),
+            image_key="", services=(service,), container_workdir="", gpus_per_node=None, ntasks=None,
+            ntasks_per_node=None,
+        )  # fmt: skip
+        return self.choose(alone, final=final)
+
+    def pinned(self, image: str, facts: ImageFacts) -> str:
+        """The image as it is remembered: a reference with the digest that it stood for."""
+        return facts.source if "://" in image and facts.source else image
+
+    def bind_files(self, spec: JobSpec) -> frozenset[str]:
+        """The sources of the job's binds that are files."""
+        sources = (containers.parse_bind(text, spec.workdir, expand=False).source for text in spec.bind)
+        return frozenset(source for source in sources if os.path.isfile(source))  # noqa: PTH113 - text of a plan
+
+    def key(self, spec: JobSpec) -> ImageKey | None:
+        """Where the key of an encrypted image is.
+
+        Raises:
+            PlanError: it is not there, or others can read it.
+        """
+        if not spec.image_key:
+            return None
+        kind, _, name = spec.image_key.partition(":")
+        if kind == "env":
+            from hpcjobs.shell import variable_name
+
+            if variable_name(name) not in os.environ:
+                raise PlanError(f"--image-key env:{name}: it is not set here", hint=f"export {name}, then submit")
+            return ImageKey("passphrase", variable=name)
+        return _key_file(Path(containers.below(spec.workdir, os.path.expanduser(spec.image_key))))  # noqa: PTH111
+
+    def _facts(self, spec: JobSpec) -> ImageFacts:
+        return images.inspect(
+            spec.image, targets=plan.image_targets(spec, self._site, spec.workdir), runner=self._runner
+        )
+
+    def _digest(self, facts: ImageFacts) -> str:
+        from hpcjobs.images import report
+
+        return report.digest(facts.path, cache=paths.cache_home() / "images")
+
+    # ------------------------------------------------------------------------------- from a registry
+
+    def _from_registry(self, spec: JobSpec, config: RuntimeConfig, *, final: bool) -> ImageFacts:
+        from hpcjobs.images import reference
+
+        asked = reference.parse(spec.image)
+        form = capabilities.PULLED_TO.get(config.kind)
+        if form:
+            path, digest = self.pull(asked, form) if final else self.expected(asked, form)
+            source = str(asked if asked.scheme == "library" else asked.pinned(digest))
+            if path.is_file():
+                return replace(self._facts(replace(spec, image=str(path))), source=source)
+            return ImageFacts(str(path), "sif" if form == "sif" else "squashfs", source=source)
+        if asked.scheme != "docker":
+            raise PlanError(
+                f"{config.kind} gets images from docker:// only, not {asked.scheme}://", hint=f"docker://{asked.name}"
+            )
+        manifest = self._resolve(asked)
+        pinned = asked.pinned(manifest.digest)
+        if final and config.kind in _STORE_PULL:
+            self._store_pull(config, pinned)
+        return ImageFacts(pinned.exact, "reference", digest=manifest.digest, source=str(pinned))
+
+    def expected(self, asked: Reference, form: str) -> tuple[Path, str]:
+        """Where `pull` would put it, and the digest that it has now; nothing is downloaded.
+
+        Raises:
+            UnreachableError: the registry did not answer.
+        """
+        from hpcjobs.images import library
+
+        if asked.scheme == "library":
+            return self.folder.place(f"{asked.slug}{library.suffix(form)}"), asked.digest
+        digest = asked.digest or self._resolve(asked).digest
+        return self.folder.place(asked.file_name(digest, library.suffix(form))), digest
+
+    def pull(self, asked: Reference, form: str) -> tuple[Path, str]:
+        """Download an image into the folder, as a `sif` or `squashfs` file; its path and the digest it is pinned to.
+
+        Several processes that pull the same one share the work; what was cut short is continued.
+
+        Raises:
+            NotFoundError, PlanError, UnreachableError, StoreError: as of the registry and the tools.
+        """
+        from hpcjobs.images import library
+
+        if asked.scheme == "library":
+            return self._library_pull(asked), asked.digest
+        if asked.digest and (there := self.folder.place(asked.file_name(asked.digest, library.suffix(form)))).is_file():
+            return there, asked.digest
+        manifest = self._resolve(asked)
+        if manifest.is_sif and form != "sif":
+            raise PlanError(
+                f"{asked.name} is a SIF file, which this runtime cannot run", hint="use --runtime apptainer"
+            )
+        name = asked.file_name(manifest.digest, library.suffix(form))
+
+        def make(work: Path, target: Path) -> None:
+            self._fetch(asked, manifest, work, target)
+
+        path = self.folder.get(
+            name,
+            source=str(asked.pinned(manifest.digest)),
+            digest=manifest.digest,
+            make=make,
+            waiting=lambda: self._telling.say(f"somebody else is pulling {asked.name}: waiting for it"),
+        )
+        return path, manifest.digest
+
+    def _fetch(self, asked: Reference, manifest: Manifest, work: Path, target: Path) -> None:
+        from hpcjobs.images import convert
+        from hpcjobs.images.registry import fetch_layout
+
+        registry = self._registry(asked)
+
+        def progress(done: int) -> None:
+            self._telling.progress(asked.name, done, manifest.size)
+
+        if manifest.is_sif:
+            (blob,) = manifest.layers
+            registry.download(asked, blob, target, progress)
+            return
+        layout = fetch_layout(registry, asked, manifest, work / "layout", progress)
+        self._telling.say(f"making {target.name}")
+        source = layout.removeprefix("oci:")
+        convert.convert(source, "oci-layout", target, work, convert.Tools(self._runner), arch=os.uname().machine)
+
+    def _library_pull(self, asked: Reference) -> Path:
+        from hpcjobs.images import convert
+
+        tools = convert.Tools(self._runner)
+
+        def make(work: Path, target: Path) -> None:
+            self._telling.say(f"pulling {asked.name}")
+            tools.run(
+                (tools.apptainer(), "pull", "--disable-cache", str(target), asked.exact), f"pulling {asked}", work
+            )
+
+        name = f"{asked.slug}.sif"
+        return self.folder.get(name, source=str(asked), digest=asked.digest, make=make, waiting=lambda: None)
+
+    def _resolve(self, asked: Reference) -> Manifest:
+        return self._registry(asked).resolve(asked, os.uname().machine)
+
+    def _registry(self, asked: Reference) -> Registry:
+        from hpcjobs.images.registry import Registry, credentials
+
+        login = credentials(asked.registry, os.environ, Path.home(), runner=self._runner)
+        return Registry(asked.registry, credentials=login)
+
+    def _store_pull(self, config: RuntimeConfig, pinned: Reference) -> None:
+        name = pinned.exact.partition("://")[2]
+        command = (
+            *_STORE_PULL[config.kind],
+            f"docker:{pinned.name.partition('@')[0]}" if config.kind == "shifter" else name,
+        )
+        self._telling.say(f"pulling {name} with {command[0]}")
+        done = self._runner(command, timeout=_PULL_TIMEOUT)
+        if done.code:
+            words = (done.err or done.out).strip().splitlines()
+            raise PlanError(
+                f"{command[0]} could not pull {name}: {words[-1] if words else f'exit code {done.code}'}",
+                hint=f"try it by hand: {' '.join(command)}",
+            )
+
+    # -------------------------------------------------------------------------------------- trust
+
+    def _need_signature(self, facts: ImageFacts, config: RuntimeConfig, *, final: bool) -> None:
+        kinds = [runtime.kind for runtime in self._site.runtimes]
+        capabilities.refuse(config.kind, {"verify": "the signature that is required"}, kinds)
+        if facts.kind != "sif":
+            raise PlanError(
+                f"only SIF images can be signed, and {facts.path} is a {facts.kind}",
+                hint="convert and sign it: hpcjob image convert, hpcjob image sign",
+            )
+        if final:
+            self.verify(facts.path)
+
+    def verify(self, path: str) -> str:
+        """What the tool says of the valid signature of a SIF file.
+
+        Raises:
+            PlanError: it is not signed, the signature is not valid, or its key is not known.
+        """
+        from hpcjobs.images import convert
+
+        tool = convert.Tools(self._runner).apptainer()
+        done = self._runner((tool, "verify", *self._site.image.verify_options, path), timeout=_VERIFY_TIMEOUT)
+        if done.code == 0:
+            return (done.out + done.err).strip()
+        words = [line for line in done.err.splitlines() if "FATAL" in line or "ERROR" in line] or [done.err.strip()]
+        unsigned = "signature not found" in done.err
+        raise PlanError(
+            f"the image {path} is not signed"
+            if unsigned
+            else f"the signature of {path} is not valid: {words[-1].partition(':')[2].strip() or words[-1]}",
+            hint="sign it: hpcjob image sign FILE"
+            if unsigned
+            else "get the signer's key (apptainer key import FILE), or ask who made it",
+        )
+
+
+def runtimes_identified(config: RuntimeConfig, runner: Runner) -> RuntimeConfig:
+    """The runtime with its version, as far as it can be asked here."""
+    from hpcjobs.runtimes.identify import identify
+
+    return identify(config, runner, shutil.which)
+
+
+def _key_file(file: Path) -> ImageKey:
+    try:
+        mode = file.stat().st_mode
+        with file.open("rb") as stream:
+            head = stream.read(32)
+    except FileNotFoundError:
+        raise NotFoundError(f"there is no key {file}", hint="--image-key FILE, or --image-key env:NAME") from None
+    except OSError as error:
+        raise PlanError(f"the key {file} cannot be read: {error.strerror}", hint=f"see: ls -l {file}") from None
+    if mode & (stat.S_IRWXG | stat.S_IRWXO) and b"PUBLIC" not in head:
+        raise PlanError(f"the key {file} can be read by others", hint=f"chmod 600 {file}")
+    return ImageKey("pem" if head.startswith(b"-----BEGIN") else "passphrase", file=str(file))

@@ -1,0 +1,143 @@
+"""Podman, Docker and podman-hpc: images in a store of the runtime's own, and nothing of the host but what is asked for.
+
+podman-run(1), docker-run(1), and podman-hpc's README ("shared-run"). Variables are named (`--env NAME`) and
+exported by the script, so that values need no quoting of a second kind and stand in no process list.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from hpcjobs import capabilities, shell
+from hpcjobs.errors import PlanError
+from hpcjobs.model import Bind, Invocation, RuntimeConfig
+from hpcjobs.runtimes import LAUNCHER_VARIABLES, store_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hpcjobs.model import ContainerRequest
+    from hpcjobs.shell import Shell
+
+# Devices by hand, where no hook and no CDI file shows them.
+_DEVICES = {"amd": ("--device", "/dev/kfd", "--device", "/dev/dri"), "intel": ("--device", "/dev/dri")}
+# PMI-1 and PMI-2 talk through an open file descriptor whose number is in PMI_FD; Podman passes on those from 3 on.
+_KEEP_PMI_OPEN = 'if [[ -n ${PMI_FD:-} ]]; then exec 3<&"$PMI_FD"; PMI_FD=3; else exec 3</dev/null; fi; exec "$@"'
+# The kind of MPI and podman-hpc's module for it (github.com/NERSC/podman-hpc, modules.d).
+_HPC_MODULE = {"pmi2": "--openmpi-pmi2", "pmix": "--openmpi-pmix", "cray_shasta": "--mpi"}
+
+
+@dataclass(frozen=True)
+class Podman:
+    """`podman run`, a container for each rank that shares network, processes and memory with the others."""
+
+    config: RuntimeConfig
+    name: ClassVar[str] = "podman"
+    program: ClassVar[str] = "podman"
+
+    def wrap(self, request: ContainerRequest) -> Invocation:
+        """As the user, with the host's namespaces, so that ranks find each other."""
+        command = self.config.command or self.program
+        ranks = request.ntasks > 1 and request.launcher != "none"
+        image = request.image
+        pulled: tuple[str | Shell, ...] = ()
+        if image.kind == "reference":
+            pulled = (command, "pull", "--quiet", store_name(image))
+        where = ("--rootfs", image.path) if image.kind == "directory" else (store_name(image),)
+        return Invocation(
+            argv=(
+                *(("bash", "-c", _KEEP_PMI_OPEN, "podman") if ranks else ()),
+                *(command, "run", "--rm", "--log-driver=none"),
+                *("--network=host", "--pid=host", "--ipc=host", "--userns=keep-id"),
+                *(("--preserve-fds=1",) if ranks else ()),
+                *(("--device", "nvidia.com/gpu=all") if request.gpu == "nvidia" else _DEVICES.get(request.gpu, ())),
+                *_paths(request),
+                *self._environment(request),
+                *(() if request.entrypoint else ("--entrypoint=",)),
+                *self.config.options,
+                *where,
+            ),
+            program=request.program,
+            env=dict(request.env),
+            node_setup=(pulled,) if pulled else (),
+        )
+
+    def _environment(self, request: ContainerRequest) -> Iterator[str]:
+        if request.clean_env:
+            yield from (f"--env={pattern}" for pattern in LAUNCHER_VARIABLES)
+        else:
+            yield "--env-host"
+            if "LD_LIBRARY_PATH" not in request.env:
+                yield "--unsetenv=LD_LIBRARY_PATH"
+        yield from (f"--env={name}" for name in request.env)
+
+
+@dataclass(frozen=True)
+class PodmanHpc:
+    """`podman-hpc run`; for several ranks a node `podman-hpc shared-run`, one container for all of them."""
+
+    config: RuntimeConfig
+    name: ClassVar[str] = "podman-hpc"
+    program: ClassVar[str] = "podman-hpc"
+
+    def wrap(self, request: ContainerRequest) -> Invocation:
+        """Which variables reach the program is said by its modules."""
+        ranks = request.ntasks > 1 and request.launcher != "none"
+        module = _HPC_MODULE.get(request.mpi, "--openmpi-pmi2" if ranks else "")
+        return Invocation(
+            argv=(
+                self.config.command or self.program,
+                "shared-run" if ranks else "run",
+                "--rm",
+                *((module,) if ranks else ()),
+                *(("--gpu",) if request.gpu == "nvidia" else _DEVICES.get(request.gpu, ())),
+                *_paths(request),
+                *(f"--env={name}" for name in request.env),
+                *(() if request.entrypoint else ("--entrypoint=",)),
+                *self.config.options,
+                store_name(request.image),
+            ),
+            program=request.program,
+            env=dict(request.env),
+        )
+
+
+@dataclass(frozen=True)
+class Docker:
+    """`docker run`, on one machine, as the user who submits."""
+
+    config: RuntimeConfig
+    name: ClassVar[str] = "docker"
+    program: ClassVar[str] = "docker"
+
+    def wrap(self, request: ContainerRequest) -> Invocation:
+        """Docker's server knows nothing of the job's environment: only the named variables reach the program."""
+        if request.ntasks > 1:
+            capabilities.refuse(self.name, {"ranks": f"{request.ntasks} ranks"}, ())
+        return Invocation(
+            argv=(
+                *(self.config.command or self.program, "run", "--rm", "--network=host", "--ipc=host"),
+                *("--user", shell.Shell('"$(id -u):$(id -g)"')),
+                *(("--gpus", "all") if request.gpu == "nvidia" else _DEVICES.get(request.gpu, ())),
+                *_paths(request),
+                *(f"--env={name}" for name in request.env),
+                *(() if request.entrypoint else ("--entrypoint=",)),
+                *self.config.options,
+                store_name(request.image),
+            ),
+            program=request.program,
+            env=dict(request.env),
+        )
+
+
+def _paths(request: ContainerRequest) -> Iterator[str | Shell]:
+    binds = request.binds
+    if all(bind.target != request.workdir for bind in binds):
+        binds = (*binds, Bind(request.workdir, request.workdir))
+    for bind in binds:
+        if ":" in bind.source + bind.target:
+            raise PlanError(f"a path with a colon cannot be bound: {bind.source}", hint="use another folder")
+        text = f"{bind.source}:{bind.target}" + (":ro" if bind.readonly else "")
+        yield from ("-v", shell.expand(text) if bind.expand else text)
+    yield from ("-w", request.container_workdir or request.workdir)

@@ -1,0 +1,50 @@
+"""Sarus 1.7; its user guide (sarus.readthedocs.io). The host's environment passes through."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from hpcjobs import shell
+from hpcjobs.errors import PlanError
+from hpcjobs.model import Bind, Invocation, RuntimeConfig
+from hpcjobs.runtimes import store_name
+
+if TYPE_CHECKING:
+    from hpcjobs.model import ContainerRequest
+    from hpcjobs.shell import Shell
+
+
+@dataclass(frozen=True)
+class Sarus:
+    """`sarus run`. Its hooks show GPUs; `--mpi` is an option for the site file, or for part of the plan."""
+
+    config: RuntimeConfig
+    name: ClassVar[str] = "sarus"
+    program: ClassVar[str] = "sarus"
+
+    def wrap(self, request: ContainerRequest) -> Invocation:
+        """The image's entrypoint is its default, so that it is emptied unless it was asked for."""
+        binds = request.binds
+        if all(bind.target != request.workdir for bind in binds):
+            binds = (*binds, Bind(request.workdir, request.workdir))
+        return Invocation(
+            argv=(
+                *(self.config.command or self.program, "run"),
+                *(_mount(bind) for bind in binds),
+                f"--workdir={request.container_workdir or request.workdir}",
+                *(f"--env={name}={value}" for name, value in request.env.items()),
+                *(() if request.entrypoint else ("--entrypoint", "")),
+                *self.config.options,
+                store_name(request.image).removeprefix("docker.io/"),
+            ),
+            program=request.program,
+            env=dict(request.env),
+        )
+
+
+def _mount(bind: Bind) -> str | Shell:
+    if "," in bind.source + bind.target:
+        raise PlanError(f"Sarus cannot bind a path with a comma: {bind.source}", hint="use another folder")
+    text = f"--mount=type=bind,source={bind.source},destination={bind.target}" + (",readonly" if bind.readonly else "")
+    return shell.expand(text) if bind.expand else text

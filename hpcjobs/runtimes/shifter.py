@@ -1,0 +1,70 @@
+"""Shifter 22.02; shifter(1) and its Slurm integration (shifter.readthedocs.io).
+
+Image and volumes stand in the header: the plug-in of Slurm then prepares the container once on each node. Other
+options on the `shifter` command would prepare it again for each rank.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from hpcjobs.errors import PlanError
+from hpcjobs.model import Invocation, RuntimeConfig
+from hpcjobs.runtimes import covers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hpcjobs.model import Bind, ContainerRequest
+
+# Folders of the container that Shifter keeps for itself.
+_FORBIDDEN = ("/etc", "/var", "/opt/udiImage")
+
+
+@dataclass(frozen=True)
+class Shifter:
+    """`shifter` behind directives."""
+
+    config: RuntimeConfig
+    name: ClassVar[str] = "shifter"
+    program: ClassVar[str] = "shifter"
+
+    def wrap(self, request: ContainerRequest) -> Invocation:
+        """Homes and scratch are shown by the site; the host's environment passes through."""
+        volumes = tuple(f"--volume={_volume(bind)}" for bind in request.binds)
+        return Invocation(
+            argv=(
+                self.config.command or self.program,
+                f"--workdir={request.container_workdir or request.workdir}",
+                *_environment(request),
+                *(("--entrypoint",) if request.entrypoint else ()),
+                *self.config.options,
+            ),
+            program=request.program,
+            directives=(
+                # Its gateway knows names by tag.
+                f"--image=docker:{request.image.source.partition('://')[2].partition('@')[0]}",
+                *volumes,
+                *(("--module=gpu",) if request.gpu == "nvidia" else ()),
+            ),
+            env=dict(request.env),
+        )
+
+
+def _environment(request: ContainerRequest) -> Iterator[str]:
+    # The image's variables win over the host's, so the job's own are given once more.
+    yield from (f"--env={name}={value}" for name, value in request.env.items())
+
+
+def _volume(bind: Bind) -> str:
+    if "$" in bind.source + bind.target:
+        raise PlanError(
+            f"Shifter's volumes stand in the header, where {bind.source} is not expanded",
+            hint="write the path without a variable",
+        )
+    if covers(_FORBIDDEN, bind.target):
+        raise PlanError(f"Shifter cannot bind anything to {bind.target}", hint=f"bind it to /data: {bind.source}:/data")
+    if any(char in bind.source + bind.target for char in ":;"):
+        raise PlanError(f"Shifter cannot bind a path with a : or ; in it: {bind.source}", hint="use another folder")
+    return f"{bind.source}:{bind.target}" + (":ro" if bind.readonly else "")
