@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
-SHELL_SCRIPTS := demo/run .ci/run tests/cluster/install tests/cluster/slurm tests/cluster/image
+SHELL_SCRIPTS := demo/run .ci/run $(addprefix tests/cluster/,install slurm image images apptainer podman podman-hpc-setup registry)
 
 .PHONY: help venv demo demo-down test check bench clean
 

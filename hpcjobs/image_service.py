@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import stat
+import tempfile
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hpcjobs import capabilities, containers, images, paths, plan, runtimes
-from hpcjobs.errors import NotFoundError, PlanError
+from hpcjobs.errors import NotFoundError, PlanError, StoreError
 from hpcjobs.model import ImageFacts, ImageKey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Sequence
 
+    from hpcjobs.images.convert import Form
     from hpcjobs.images.library import Folder
     from hpcjobs.images.reference import Reference
     from hpcjobs.images.registry import Manifest, Registry
+    from hpcjobs.images.report import Report
     from hpcjobs.model import JobSpec, Runtime, RuntimeConfig, ServiceSpec, Site
     from hpcjobs.process import Runner
 
@@ -34,6 +39,19 @@ _STORE_PULL = {
 _SMALL = 100_000_000
 _PULL_TIMEOUT = 3600.0
 _VERIFY_TIMEOUT = 300.0
+
+
+_DAY = 86400.0
+_KEY_HINT = "a key of your own: apptainer key newpair; or a PEM key: hpcjob image sign --key FILE"
+
+
+@dataclass(frozen=True)
+class Removed:
+    """What `prune` removed, or why not. `size` is bytes."""
+
+    path: str
+    size: int
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,6 +101,11 @@ class Images:
         from hpcjobs.images.library import Folder
 
         return Folder(images_folder(self._site))
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The modules that bring the site's runtime."""
+        return next((runtime.modules for runtime in self._site.runtimes), ())
 
     # ------------------------------------------------------------------------------ for a submission
 
@@ -276,7 +299,8 @@ class Images:
         )
         self._telling.say(f"pulling {name} with {command[0]}")
         done = self._runner(command, timeout=_PULL_TIMEOUT)
-        if done.code:
+        # shifterimg ends with 0 also when its gateway could not pull.
+        if done.code or "FAILURE" in done.out:
             words = (done.err or done.out).strip().splitlines()
             raise PlanError(
                 f"{command[0]} could not pull {name}: {words[-1] if words else f'exit code {done.code}'}",
@@ -318,6 +342,199 @@ class Images:
             if unsigned
             else "get the signer's key (apptainer key import FILE), or ask who made it",
         )
+
+    def sign(self, path: str, options: Sequence[str], foreground: Callable[[Sequence[str]], int]) -> None:
+        """Sign a SIF file; the tool may ask for the passphrase of the key.
+
+        Raises:
+            PlanError: it could not be signed.
+        """
+        from hpcjobs.images import convert
+
+        if images.inspect(path).kind != "sif":
+            raise PlanError(f"only SIF images can be signed, not {path}", hint=f"hpcjob image convert {path} app.sif")
+        command = (convert.Tools(self._runner).apptainer(), "sign", *options, path)
+        if code := foreground(command):
+            raise PlanError(f"{path} was not signed: {command[0]} ended with exit code {code}", hint=_KEY_HINT)
+
+    # ----------------------------------------------------------------------------- for `hpcjob image`
+
+    def report(self, image: str) -> Report:
+        """Everything that can be seen of an image file, or of an image in a registry.
+
+        Raises:
+            NotFoundError, PlanError, UnreachableError: as of the file or the registry.
+        """
+        from hpcjobs.images import reference, report
+
+        cache = paths.cache_home() / "images"
+        if "://" not in image:
+            return report.report(image, runner=self._runner, cache=cache)
+        asked = reference.parse(image)
+        if asked.scheme == "library":
+            raise PlanError("a library:// image cannot be looked into from afar", hint=f"hpcjob image pull {image}")
+        manifest = self._resolve(asked)
+        name = str(asked.pinned(manifest.digest))
+        config = {} if manifest.is_sif else self._config(asked, manifest)
+        return report.of_registry(name, manifest.digest, manifest.size, config)
+
+    def _config(self, asked: Reference, manifest: Manifest) -> dict[str, Any]:
+        with tempfile.TemporaryDirectory(prefix="hpcjob-") as folder:
+            file = Path(folder) / "config"
+            self._registry(asked).download(asked, manifest.config, file)
+            return dict(json.loads(file.read_bytes() or b"{}"))
+
+    def convert(self, source: str, target: str, *, force: bool = False) -> Path:
+        """Make the SIF or squashfs file, or the folder, `target` (by its name) from an image file.
+
+        Raises:
+            NotFoundError, PlanError, StoreError: as of the image and the tools.
+        """
+        from hpcjobs.images import convert
+
+        return self._make(
+            target,
+            lambda made, work: convert.convert(
+                source, self._form(source), made, work, convert.Tools(self._runner), arch=os.uname().machine
+            ),
+            force=force,
+        )
+
+    def _form(self, source: str) -> Form:
+        form = self.report(source).format
+        if form == "oci-archive":
+            raise PlanError(
+                f"{source} is an OCI archive", hint=f"unpack it: mkdir app.oci; tar -C app.oci -xf {source}"
+            )
+        return form  # type: ignore[return-value]  # the others are the same words
+
+    def build(
+        self,
+        source: str,
+        target: str,
+        foreground: Callable[[Sequence[str]], int],
+        *,
+        fakeroot: bool = False,
+        force: bool = False,
+    ) -> Path:
+        """Build `target` from a .def file or Dockerfile, here.
+
+        Raises:
+            NotFoundError, PlanError, StoreError: the site forbids it, a tool is missing, or it failed.
+        """
+        from hpcjobs.images import build, convert
+
+        self._may_build()
+        tools = convert.Tools(self._runner)
+
+        def make(made: Path, work: Path) -> None:
+            recipe = build.recipe(source, target, str(work), tools, fakeroot=fakeroot)
+            for command in recipe.commands:
+                if code := foreground(command):
+                    raise PlanError(
+                        f"{command[0]} {command[1]} ended with exit code {code}", hint="its words are above"
+                    )
+            if recipe.form == "sif":
+                Path(recipe.made).replace(made)
+            else:
+                convert.convert(recipe.made, recipe.form, made, work, tools, arch=os.uname().machine)
+
+        return self._make(target, make, force=force)
+
+    def build_command(
+        self, source: str, target: str, *, fakeroot: bool = False, force: bool = False
+    ) -> tuple[str, ...]:
+        """The command of a job that builds a SIF image on a node.
+
+        Raises:
+            NotFoundError, PlanError: as of `build`.
+        """
+        from hpcjobs import shell
+        from hpcjobs.images import build, convert
+
+        self._may_build()
+        _check_target(Path(target), force=force)
+        work = str(Path(target).with_name(f".{Path(target).name}.building"))
+        recipe = build.recipe(source, target, work, convert.Tools(self._runner), fakeroot=fakeroot)
+        commands: list[tuple[str, ...]] = [("mkdir", "-p", work), *recipe.commands]
+        if recipe.form != "sif":
+            kind = {"docker-archive": "docker-archive:"}.get(recipe.form, "")
+            tool = convert.Tools(self._runner).apptainer()
+            commands.append((tool, "build", "--force", f"{work}/made.sif", f"{kind}{recipe.made}"))
+        made = recipe.made if recipe.form == "sif" else f"{work}/made.sif"
+        commands += [("mv", "-f", made, target), ("rm", "-rf", work)]
+        return ("bash", "-euc", "\n".join(map(shell.join, commands)))
+
+    def _may_build(self) -> None:
+        if reason := self._site.image.build:
+            raise PlanError(
+                f"images cannot be built on {self._site.name}: {reason}",
+                hint="build it elsewhere, push it to a registry, then: hpcjob image pull docker://…",
+            )
+
+    def _make(self, target: str, make: Callable[[Path, Path], None], *, force: bool) -> Path:
+        """`make(file to write, work folder)`, beside the target, which is whole or as it was."""
+        path = Path(target).absolute()
+        _check_target(path, force=force)
+        try:
+            work = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        except OSError as error:
+            raise StoreError(
+                f"{path.parent} cannot be written: {error.strerror}", hint=f"see: ls -ld {path.parent}"
+            ) from error
+        try:
+            made = work / f"made{path.suffix}"
+            make(made, work)
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            made.replace(path)
+        finally:
+            _remove_tree(work)
+        return path
+
+    def prune(self, unused_since: float, in_use: Collection[str], *, dry_run: bool) -> list[Removed]:
+        """Remove pulled images that no active job needs (`in_use`), pulled or used last before `unused_since`.
+
+        Also what interrupted pulls have left there for a day. What cannot be removed is told with its reason.
+        """
+        found = [
+            Removed(kept.path, kept.size)
+            for kept in self.folder.images()
+            if kept.path not in in_use and max(kept.pulled, _last_read(kept.path)) < unused_since
+        ]
+        found += [Removed(str(path), _size(path)) for path in self.folder.left_over(time.time() - _DAY)]
+        return found if dry_run else [self._removed(one) for one in found]
+
+    def _removed(self, one: Removed) -> Removed:
+        try:
+            self.folder.remove(Path(one.path))
+        except StoreError as error:
+            return replace(one, problem=error.message)
+        return one
+
+
+def _check_target(path: Path, *, force: bool) -> None:
+    if path.exists() and not force:
+        raise PlanError(f"{path} exists already", hint="choose another name, or add --force")
+
+
+def _last_read(path: str) -> float:
+    try:
+        return Path(path).stat().st_atime
+    except OSError:
+        return 0.0
+
+
+def _size(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.lstat().st_size for file in files)
+
+
+def _remove_tree(folder: Path) -> None:
+    """Also folders of an image that nobody may write to."""
+    for path, _, _ in os.walk(folder):
+        Path(path).chmod(0o700)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def runtimes_identified(config: RuntimeConfig, runner: Runner) -> RuntimeConfig:

@@ -108,6 +108,20 @@ def run(
     return Completed(tuple(argv), process.returncode, out, err)
 
 
+def foreground(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> int:
+    """Run a program at the terminal (its output goes to stderr) until it ends; its exit code.
+
+    Raises:
+        UnreachableError: the program does not exist.
+    """
+    if log := _log():
+        log.info("%s", shlex.join(argv))
+    try:
+        return subprocess.run(list(argv), stdout=sys.stderr, env=env, check=False).returncode
+    except OSError as error:
+        raise UnreachableError(f"{argv[0]} cannot be run here: {error.strerror}", hint="is it on PATH?") from error
+
+
 def _log() -> logging.Logger | None:
     # Who listens has imported it; for the others the import would be a twentieth of `hpcjob status`.
     module = sys.modules.get("logging")

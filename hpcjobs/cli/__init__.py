@@ -29,6 +29,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "release": "hpcjobs.cli.control:release",
     },
     "Set up": {
+        "image": "hpcjobs.cli.image:COMMANDS",
         "doctor": "hpcjobs.cli.doctor:doctor",
         "site": "hpcjobs.cli.site:COMMANDS",
         "template": "hpcjobs.cli.template:COMMANDS",

@@ -181,6 +181,7 @@ def to_json(record: JobRecord) -> dict[str, Any]:
         "ended": out.iso(record.ended),
         "seen": out.iso(record.seen),
         "image": record.image or None,
+        "image_digest": record.image_digest or None,
         "command": list(record.command),
         "workdir": record.workdir,
         "folder": record.folder,

@@ -285,3 +285,32 @@ TemplateName = Annotated[str, typer.Argument(metavar="NAME", help="Template: slu
 TemplateNames = Annotated[
     list[str] | None, typer.Argument(metavar="[NAME...]", help="Templates, by default all.", show_default=False)
 ]
+
+# ------------------------------------------------------------------------------------------- images
+
+ImageName = Annotated[
+    str, typer.Argument(metavar="IMAGE", help="Image file or folder, or a name in a registry: docker://alpine:3.20.")
+]
+Reference = Annotated[
+    str, typer.Argument(metavar="NAME", help="docker://alpine:3.20, oras://…, library://…; @sha256:… pins it.")
+]
+ImageFile = Annotated[str, typer.Argument(metavar="FILE", help="A SIF file.")]
+Source = Annotated[str, typer.Argument(metavar="IMAGE", help="SIF, squashfs, folder, docker archive or OCI layout.")]
+Target = Annotated[str, typer.Argument(metavar="NEW", help="app.sif, app.sqfs, or the name of a folder.")]
+RecipeFile = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="A .def file, a Dockerfile, or the folder of a Dockerfile.")
+]
+BuildOutput = Annotated[str, option("-o", "--output", metavar="FILE", help="The image to make: app.sif, app.sqfs.")]
+ImageForm = Annotated[
+    str, option("--format", metavar="FORM", help="sif or squashfs; by default what the site's runtime takes.")
+]
+Force = Annotated[bool, option("--force", help="Overwrite what is there.")]
+Fakeroot = Annotated[bool, option("--fakeroot", help="Build as root of a user namespace.")]
+OnNode = Annotated[bool, option("--on-node", help="Build in a job on one node, and print its id.")]
+SigningKey = Annotated[
+    str, option("--key", metavar="FILE", help="Private key (PEM) to sign with, or public to verify.")
+]
+OlderThan = Annotated[
+    str, option("--older-than", metavar="TIME", help="Only what was not used for this time; by default 30d.")
+]
+PruneDryRun = Annotated[bool, option("--dry-run", help="Only tell what would be removed.")]

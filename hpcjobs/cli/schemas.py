@@ -69,6 +69,7 @@ JOB = _object(
     ended=TIME,
     seen=TIME,
     image=WORD,
+    image_digest=WORD,
     command=_list(TEXT),
     workdir=TEXT,
     folder=TEXT,
@@ -93,6 +94,35 @@ MATCH = _object(name=TEXT, matches=FLAG, origin=TEXT, file=TEXT, why=TEXT)
 SETTING = _object(path=TEXT, value={}, origin=TEXT)
 TEMPLATE = _object(name=TEXT, origin=TEXT, file=TEXT)
 
+LIBRARY = _object(name=TEXT, path=TEXT, family=TEXT)
+# Empty is what is not known; `notes` says why.
+IMAGE = _object(
+    path=TEXT,
+    format=TEXT,
+    arch=TEXT,
+    os=TEXT,
+    size=NUMBER,
+    digest=TEXT,
+    created=TEXT,
+    labels=_map(TEXT),
+    environment=_map(TEXT),
+    entrypoint=TEXT,
+    cmd=TEXT,
+    workdir=TEXT,
+    runscript=FLAG,
+    apps=_list(TEXT),
+    encrypted=FLAG,
+    signatures=_list(_map(TEXT)),
+    mpi=_list(LIBRARY),
+    gpu=_list(LIBRARY),
+    fabric=_list(LIBRARY),
+    libc=TEXT,
+    libc_version=TEXT,
+    notes=_list(TEXT),
+)
+KEPT = _object(path=TEXT, source=TEXT, digest=TEXT, size=NUMBER, pulled=TIME, by=TEXT)
+REMOVED = _object(path=TEXT, size=NUMBER, problem=TEXT)
+
 _JOBS = {"jobs": _list(JOB)}
 _OUTCOMES = {"jobs": _list(OUTCOME)}
 OUTPUTS: dict[str, dict[str, Schema]] = {
@@ -112,6 +142,10 @@ OUTPUTS: dict[str, dict[str, Schema]] = {
     "site-detect": {"sites": _list(MATCH)},
     "site-show": {"name": TEXT, "file": TEXT, "origin": TEXT, "settings": _list(SETTING)},
     "site-validate": {"checked": _list(TEXT), "problems": _list(PROBLEM)},
+    "image-inspect": {"image": IMAGE},
+    "image-pull": {"path": TEXT, "digest": TEXT},
+    "image-list": {"folder": TEXT, "images": _list(KEPT)},
+    "image-prune": {"removed": _list(REMOVED)},
     "template-list": {"templates": _list(TEMPLATE)},
     "template-check": {"checked": _list(TEXT), "problems": _list(TEXT)},
 }

@@ -97,6 +97,8 @@ def _facts(record: JobRecord) -> Iterator[tuple[str, str]]:
     yield "command", join(record.command)
     if record.image:
         yield "image", out.short(record.image)
+    if record.image_digest:
+        yield "digest", record.image_digest
     native = f", id {record.native_id}" if record.native_id else ""
     partition = f", partition {record.partition}" if record.partition else ""
     yield "site", f"{record.site} ({record.scheduler}{native}{partition})"

@@ -284,6 +284,8 @@ class _Changes:
             raise tarfile.ReadError(f"{member.name} is a link to {member.linkname}, which is not there")
         if target == path:
             return
+        if target.startswith(f"{path}/"):
+            raise tarfile.ReadError(f"{member.name} replaces the folder of {member.linkname}, which it links to")
         self._remove(path)
         try:
             os.link(target, path, follow_symlinks=False)
@@ -292,15 +294,15 @@ class _Changes:
             shutil.copy2(target, path, follow_symlinks=False)
 
     def _white_out(self, parts: Sequence[str], name: str) -> None:
+        hidden = name[len(_WHITEOUT) :]
+        if hidden in {"", ".", ".."}:
+            raise self._hostile("/".join((*parts, name)))
         folder = self._folder(parts, make=False)
         if not os.path.isdir(folder):
             return
         if name == _OPAQUE:
             self._prune(folder)
         elif not name.startswith(_AUFS):
-            hidden = name[len(_WHITEOUT) :]
-            if hidden in {"", ".", ".."}:
-                raise self._hostile("/".join((*parts, name)))
             self._hide(f"{folder}/{hidden}")
 
     def _hide(self, path: str) -> None:

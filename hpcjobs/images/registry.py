@@ -503,7 +503,8 @@ class Registry:
         repository = reference.repository
         url = f"{'http' if self._plain else 'https'}://{self._address}/v2/{repository}/{path}"
         answer = self._open(url, headers, self._logins.get(repository, ""))
-        if answer.status == http.HTTPStatus.UNAUTHORIZED:
+        # Storage that is redirected to has no say in where a password is sent.
+        if answer.status == http.HTTPStatus.UNAUTHORIZED and _host_of(answer) == self._address:
             with answer:
                 login = self._log_in(reference, _challenges(answer.headers))
                 if not login:
@@ -575,7 +576,7 @@ class Registry:
 
     def _error(self, reference: Reference, answer: Answer, blob: str, *, from_realm: bool = False) -> HpcjobError:
         code = answer.status or 0
-        answering = urllib.parse.urlsplit(answer.url or "").netloc
+        answering = _host_of(answer)
         name = f"{blob} of {reference.path}" if blob else reference.name
         if code == http.HTTPStatus.TOO_MANY_REQUESTS:
             return self._limited(answer)
@@ -614,6 +615,10 @@ class Registry:
             hint="Docker Hub counts downloads by address, which a whole cluster may share: 100 in 6 hours without "
             f"login, 200 with a free one. {_login_hint(self.host)}",
         )
+
+
+def _host_of(answer: Answer) -> str:
+    return urllib.parse.urlsplit(answer.url or "").netloc
 
 
 def _said(answer: Answer) -> str:
@@ -725,7 +730,9 @@ def fetch_layout(
     for blob in {blob.digest: blob for blob in (manifest.config, *manifest.layers)}.values():
         target = blobs / blob.digest.partition(":")[2]
         before = done
-        if not target.is_file() or target.stat().st_size != blob.size:
+        with storing(blobs):
+            whole = target.is_file() and target.stat().st_size == blob.size
+        if not whole:
             registry.download(reference, blob, target, lambda size, before=before: progress(before + size))  # type: ignore[misc]
         done += blob.size
         progress(done)

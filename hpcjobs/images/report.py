@@ -12,7 +12,6 @@ import contextlib
 import json
 import os
 import re
-import struct
 from collections import deque
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -35,7 +34,6 @@ _CHUNK = 2 << 20
 _MOST = 8 << 20
 # Seconds. Listing 50,000 files takes 0.2.
 _TIMEOUT = 120.0
-_SQUASHFS = struct.Struct("<4sIIIIHHHHHHQQ")
 # What a cache file must say to be believed; to be raised when a report says more than before.
 _VERSION = 1
 _HOPS = 40  # Linux's own limit of symbolic links in one path (path_resolution(7))
@@ -99,7 +97,7 @@ class Library:
 class Report:
     """What an image says. What is not known is empty, and `notes` says why.
 
-    `size` is bytes: of the file, or of configuration and layers of an OCI layout; 0 for a folder.
+    `size` is bytes: of the file; of configuration and layers for an OCI layout; 0 for a folder.
     `digest` is that of the file; of the manifest for OCI; the image id for a docker archive without manifest.
     """
 
@@ -332,16 +330,9 @@ def _why_not(primary: sif.Descriptor | None) -> str:
 
 
 def _squashfs(path: Path, runner: Runner, cache: Path | None) -> Report:
-    size = path.stat().st_size
     with path.open("rb") as file:
-        head = file.read(_SQUASHFS.size).ljust(_SQUASHFS.size, b"\0")
-    _, _, changed, *_, used = _SQUASHFS.unpack(head)
-    if size < max(used, _SQUASHFS.size):
-        raise PlanError(
-            f"the image {path} is cut short: {size} of {max(used, _SQUASHFS.size)} bytes",
-            hint="was the disk full, or is the copy still under way? copy it again, then compare: sha256sum",
-        )
-    found = Report(str(path), "squashfs", size=size, created=_time(changed))
+        changed = int.from_bytes(file.read(12)[8:], "little")  # of the superblock
+    found = Report(str(path), "squashfs", size=path.stat().st_size, created=_time(changed))
     _look_and_hash(found, 0, runner, cache)
     return found
 
@@ -357,29 +348,33 @@ def _look_and_hash(found: Report, offset: int, runner: Runner, cache: Path | Non
 
 
 def _look_into(found: Report, offset: int, runner: Runner) -> None:
-    """List a squashfs at `offset` bytes of the file, take the few telling files out of it, and read them."""
+    """Describe the squashfs at `offset` bytes of the file; a note says why, if that cannot be done here."""
     from tempfile import TemporaryDirectory
 
-    # An image may hold folders that cannot be removed.
-    with TemporaryDirectory(prefix="hpcjob-", ignore_cleanup_errors=True) as folder:
-        try:
-            # -lln, since -ll looks up every file's owner by name, which takes four times as long.
-            listed = runner(
-                ("unsquashfs", "-lln", "-n", "-d", "", "-o", str(offset), os.path.abspath(found.path)),  # noqa: PTH100
-                timeout=_TIMEOUT,
-            )
-            if listed.code:
-                raise PlanError(listed.err.strip().partition("\n")[0])
-            contents = parse_listing(listed.out, Path(folder, "root"))
+    try:
+        # An image may hold folders that cannot be removed.
+        with TemporaryDirectory(prefix="hpcjob-", ignore_cleanup_errors=True) as folder:
+            contents = _list(found, offset, Path(folder, "root"), runner)
             _take_out(found, offset, contents, runner)
-        except HpcjobError as error:
-            found.complete = False
-            found.notes.append(
-                f"the contents are not seen: {error.message}; unsquashfs is part of squashfs-tools, 4.4 or newer is "
-                "needed: dnf install squashfs-tools"
-            )
-            return
-        _describe(found, contents)
+            _describe(found, contents)
+    except HpcjobError as error:
+        found.notes.append(
+            f"the contents are not seen: {error.message}; it takes unsquashfs of squashfs-tools 4.4 or newer: "
+            "dnf install squashfs-tools"
+        )
+        found.complete = False
+    except OSError as error:
+        found.notes.append(f"the contents are not seen: no temporary folder: {error.strerror}; try: export TMPDIR=…")
+        found.complete = False
+
+
+def _list(found: Report, offset: int, root: Path, runner: Runner) -> _Contents:
+    # -lln, since -ll looks up the owner of every file by name, which takes four times as long.
+    source = ("-o", str(offset), os.path.abspath(found.path))  # noqa: PTH100
+    listed = runner(("unsquashfs", "-lln", "-n", "-d", "", *source), timeout=_TIMEOUT)
+    if listed.code:
+        raise PlanError(listed.err.strip().partition("\n")[0] or f"unsquashfs ended with {listed.code}")
+    return parse_listing(listed.out, root)
 
 
 def _take_out(found: Report, offset: int, contents: _Contents, runner: Runner) -> None:
@@ -655,12 +650,11 @@ def _archive(path: Path) -> Report:
                 return _member(archive, members.get(name))
 
             if "manifest.json" in members:
-                found = Report(str(path), "docker-archive", size=path.stat().st_size)
+                found = Report(str(path), "docker-archive")
                 _docker(found, member)
             elif "index.json" in members:
                 found = Report(str(path), "oci-archive")
                 _image(found, member)
-                found.size = path.stat().st_size
             else:
                 raise PlanError(
                     f"{path} is a tar archive without an image: it has no manifest.json and no index.json",
@@ -670,6 +664,7 @@ def _archive(path: Path) -> Report:
         raise PlanError(
             f"the archive {path} cannot be read: {error}", hint="was the copy cut short? copy it again, or: tar tf FILE"
         ) from None
+    found.size = path.stat().st_size
     return found
 
 
@@ -736,6 +731,14 @@ def _machine(platform: Mapping[str, str]) -> str:
     known = {"amd64": "x86_64", "arm64": "aarch64", "386": "i686", "arm": "armv7l", "loong64": "loongarch64"}
     name = platform.get("architecture", "")
     return known.get(name, name)
+
+
+def of_registry(name: str, digest: str, size: int, config: Mapping[str, Any]) -> Report:
+    """What a registry tells of an image: its digest, the bytes of its layers, and its OCI configuration."""
+    found = Report(name, "registry", digest=digest, size=size)
+    _config(found, config)
+    found.notes.append("what is in its layers can be seen once it is pulled")
+    return found
 
 
 def _config(found: Report, config: Any) -> None:

@@ -7,7 +7,6 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from hpcjobs.errors import PlanError
 from hpcjobs.model import Invocation, RuntimeConfig
 from hpcjobs.runtimes.pyxis import mount, with_workdir
 
@@ -58,8 +57,6 @@ def _mount(bind: Bind) -> str:
 
 
 def _text(value: str) -> str:
-    """A string of TOML. The engine would expand `${NAME}` in it, and has no way to write a plain one."""
-    if "${" in value:
-        raise PlanError(f"the Container Engine would expand {value[:60]!r}", hint="write it without ${")
+    """A string of TOML that the engine expands nothing in: it reads `$${` as `${`."""
     # JSON escapes as TOML does, but for DEL.
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return json.dumps(value.replace("${", "$${"), ensure_ascii=False).replace("\x7f", "\\u007f")

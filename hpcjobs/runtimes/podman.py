@@ -96,6 +96,8 @@ class PodmanHpc:
                 *(f"--env={name}" for name in request.env),
                 *(() if request.entrypoint else ("--entrypoint=",)),
                 *self.config.options,
+                # Or it takes options of the program (--gpu, --help) for its own.
+                *(() if ranks else ("--",)),
                 store_name(request.image),
             ),
             program=request.program,

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from hpcjobs.model import ContainerRequest
     from hpcjobs.shell import Shell
 
+# What a target must not begin with, as text (Sarus's user guide, "Mounting custom files and directories").
+_FORBIDDEN = ("/etc", "/var", "/opt/sarus")
+
 
 @dataclass(frozen=True)
 class Sarus:
@@ -44,7 +47,9 @@ class Sarus:
 
 
 def _mount(bind: Bind) -> str | Shell:
-    if "," in bind.source + bind.target:
-        raise PlanError(f"Sarus cannot bind a path with a comma: {bind.source}", hint="use another folder")
+    if any(char in bind.source + bind.target for char in ",="):
+        raise PlanError(f"Sarus cannot bind a path with a comma or =: {bind.source}", hint="use another folder")
+    if bind.target.startswith(_FORBIDDEN) or bind.target == "/opt":
+        raise PlanError(f"Sarus cannot bind anything to {bind.target}", hint=f"bind it to /data: {bind.source}:/data")
     text = f"--mount=type=bind,source={bind.source},destination={bind.target}" + (",readonly" if bind.readonly else "")
     return shell.expand(text) if bind.expand else text

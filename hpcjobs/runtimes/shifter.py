@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, ClassVar
 
 from hpcjobs.errors import PlanError
 from hpcjobs.model import Invocation, RuntimeConfig
-from hpcjobs.runtimes import covers
+from hpcjobs.runtimes import store_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hpcjobs.model import Bind, ContainerRequest
+    from hpcjobs.model import Bind, ContainerRequest, ImageFacts
 
-# Folders of the container that Shifter keeps for itself.
-_FORBIDDEN = ("/etc", "/var", "/opt/udiImage")
+# What a target must not begin with, as text: Shifter compares no whole names (shifter, src/shifter_core.c).
+_FORBIDDEN = ("/etc", "/var", "/opt/udiImage", "/proc", "/dev")
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,7 @@ class Shifter:
             ),
             program=request.program,
             directives=(
-                # Its gateway knows names by tag.
-                f"--image=docker:{request.image.source.partition('://')[2].partition('@')[0]}",
+                f"--image=docker:{_name(request.image)}",
                 *volumes,
                 *(("--module=gpu",) if request.gpu == "nvidia" else ()),
             ),
@@ -53,8 +52,13 @@ class Shifter:
 
 
 def _environment(request: ContainerRequest) -> Iterator[str]:
-    # The image's variables win over the host's, so the job's own are given once more.
-    yield from (f"--env={name}={value}" for name, value in request.env.items())
+    # The image's variables win over the host's, so the job's own are given once more; an empty one it refuses.
+    yield from (f"--env={name}={value}" for name, value in request.env.items() if value)
+
+
+def _name(image: ImageFacts) -> str:
+    """By tag: its gateway knows no digests."""
+    return image.source.partition("://")[2].partition("@")[0] or store_name(image)
 
 
 def _volume(bind: Bind) -> str:
@@ -63,7 +67,7 @@ def _volume(bind: Bind) -> str:
             f"Shifter's volumes stand in the header, where {bind.source} is not expanded",
             hint="write the path without a variable",
         )
-    if covers(_FORBIDDEN, bind.target):
+    if bind.target.startswith(_FORBIDDEN) or bind.target == "/opt" or ".." in bind.target.split("/"):
         raise PlanError(f"Shifter cannot bind anything to {bind.target}", hint=f"bind it to /data: {bind.source}:/data")
     if any(char in bind.source + bind.target for char in ":;"):
         raise PlanError(f"Shifter cannot bind a path with a : or ; in it: {bind.source}", hint="use another folder")

@@ -137,6 +137,13 @@ def mount(text: str) -> dict[str, str]:
     return {"source": source, "target": target, **({"flags": parts[2]} if given else {})}
 
 
+def image(name: str, environ: Mapping[str, str]) -> str:
+    """A file, or [USER@][REGISTRY#]IMAGE[:TAG]; some examples write REGISTRY/IMAGE, none has a scheme."""
+    if "://" in name:
+        raise error(f"image: {name!r} is not [USER@][REGISTRY#]IMAGE[:TAG], nor a path")
+    return pyxis.image(name, environ)
+
+
 def read(name: str, environ: Mapping[str, str]) -> dict[str, Any]:
     """The container that the environment describes; none, if it names no image."""
     edf = expand(load(name, environ), environ)
@@ -148,7 +155,7 @@ def read(name: str, environ: Mapping[str, str]) -> dict[str, Any]:
         return {"plugin": "container-engine", "mounts": mounts}
     return {
         "plugin": "container-engine",
-        "image": pyxis.image(edf["image"], environ),
+        "image": image(edf["image"], environ),
         "mounts": mounts,
         "workdir": workdir,
         "env": edf["env"],

@@ -26,9 +26,10 @@ REFERENCE = re.compile(
     rf"(?:(?P<host>{_HOST})/)?(?P<path>{_PART}(?:/{_PART})*)"
     rf"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}}))?(?:@(?P<digest>{_DIGEST}))?"
 )
-# enroot 4.0, doc/cmd/import.md: [USER@][REGISTRY#]IMAGE[:TAG]; since 4.0 also REGISTRY/IMAGE and digests.
+# enroot 4.0, doc/cmd/import.md: [USER@][REGISTRY#]IMAGE[:TAG]; src/docker.sh of 4.0 takes REGISTRY/IMAGE, if there is
+# a dot or a colon in REGISTRY, and digests; 3.x looks for such an image on Docker Hub.
 ENROOT = re.compile(
-    r"(?:(?P<user>[A-Za-z0-9_.!~*'()%;:&=+$,@-]+)@)?(?:(?P<registry>[^/#]+)#)?"
+    r"(?:(?P<user>[A-Za-z0-9_.!~*'()%;:&=+$,@-]+)@)?(?:(?P<registry>[^/#]+)#|(?P<host>[^/#@]+[.:][^/#@]*)/)?"
     r"(?P<image>[a-z0-9/._-]+)(?::(?P<tag>[A-Za-z0-9._:-]+))?(?:@(?P<digest>sha256:[A-Za-z0-9]+))?"
 )
 

@@ -173,7 +173,8 @@ def test_without_hard_links_it_copies(tmp_path: Path, monkeypatch: pytest.Monkey
         [("/../evil", "x")],
         [("a", "x"), ("h", ("=", "../outside/secret"))],
         [("a/.wh...", "")],
-        [("a/.wh..", "")],
+        [("a/keep", "x"), ("a/.wh...", "")],
+        [("a/keep", "x"), ("a/.wh..", "")],
         [(".wh.", "")],
         [("a", ("->", ""))],
         [("loop", ("->", "loop")), ("loop/x", "1")],
@@ -215,6 +216,11 @@ def test_contains(tmp_path: Path, entries: list[tuple[str, Any]]) -> None:
     apply(tmp_path, tar_of(*filled), tar_of(("d", "y")))
     assert tree(outside) == {"secret": "secret"}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["layer0", "layer1", "outside", "root"]
+
+
+def test_a_hard_link_in_the_place_of_its_target(tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match="d replaces the folder of d/x"):
+        apply(tmp_path, tar_of(("d/x", "1"), ("d", ("=", "d/x"))))
 
 
 def test_a_hard_link_reads_nothing_outside(tmp_path: Path) -> None:
@@ -264,6 +270,20 @@ def test_a_strange_time(tmp_path: Path) -> None:
             tar.addfile(member)
     root = apply(tmp_path, out.getvalue())
     assert [(root / name).stat().st_mtime for name in "abc"] == [0, 2**32 - 1, 0]
+
+
+def test_a_header_that_makes_no_sense(tmp_path: Path) -> None:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        member = tarfile.TarInfo("a")
+        member.pax_headers = {"GNU.sparse.map": "x,y", "GNU.sparse.name": "a", "GNU.sparse.size": "9"}
+        tar.addfile(member)
+    with pytest.raises(PlanError, match="layer0 is damaged: "):
+        apply(tmp_path, out.getvalue())
+
+
+def test_what_follows_the_end_is_read_for_its_checksum(tmp_path: Path) -> None:
+    assert list(tree(apply(tmp_path, gzip.compress(tar_of(("x", "1")) + bytes(3_000_000))))) == ["x"]
 
 
 def test_a_missing_layer(tmp_path: Path) -> None:

@@ -364,6 +364,15 @@ def test_a_redirect_at_home_keeps_the_login(server: FakeRegistry, tmp_path: Path
     assert server.header("Authorization")[0] == server.header("Authorization")[1] != ""
 
 
+def test_storage_cannot_ask_for_the_password(server: FakeRegistry, tmp_path: Path) -> None:
+    with serving() as storage:
+        storage.auth, storage.needs_password = "bearer", True
+        server.redirect = f"http://{storage.host}"
+        with pytest.raises(UnreachableError, match=f"{storage.host}, to which .* redirects, answered 401"):
+            client(server, ("me", SECRET)).download(reference(server), layer(), tmp_path / "layer")
+        assert set(storage.header("Authorization")) == {""}
+
+
 def test_storage_that_refuses_is_no_missing_login(server: FakeRegistry, tmp_path: Path) -> None:
     server.add_image("1")
     with serving() as storage:

@@ -31,9 +31,9 @@ def image(
         content += data
     rows += bytes(585)
     total = len(entries) + 1 if total is None else total
-    numbers = (1795246067, 1795246068, 1, total, table, len(rows), START, len(content))
+    header = (1795246067, 1795246068, 1, total, table, len(rows), START, len(content))
     head = struct.pack(
-        "<32s10s3s3s16s8q", b"#!/usr/bin/env run-singularity\n", b"SIF_MAGIC\0", b"01\0", arch, UUID, *numbers
+        "<32s10s3s3s16s8q", b"#!/usr/bin/env run-singularity\n", b"SIF_MAGIC\0", b"01\0", arch, UUID, *header
     )
     return (head + rows).ljust(START, b"\0") + content
 

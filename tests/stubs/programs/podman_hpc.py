@@ -1,8 +1,9 @@
 """A stub of `podman-hpc`.
 
 Grammar: NERSC/podman-hpc 01b02d6 (1.1.4, 2026-04): podman_hpc/podman_hpc.py and etc/modules.d; the rest is Podman's,
-of `podman COMMAND --help` 4.3.1. click reads a module's flag wherever it stands, behind the image as well, unless
-a `--` stands before it: the program then never sees it. Modules that exclude each other only draw a warning.
+of `podman COMMAND --help` 4.3.1. click reads a module's flag, and --help, wherever it stands, behind the image as
+well, unless a `--` stands before it: the program never sees it, nor the first `--`. Modules that exclude each other
+only draw a warning.
 `STUB_MODULES` is a JSON list of the site's flags.
 """
 
@@ -51,11 +52,14 @@ def _split(argv: list[str], environ: Mapping[str, str]) -> tuple[list[str], list
     end = argv.index("--") if "--" in argv else len(argv)
     asked = [word for word in argv[:end] if word in known]
     kept = [word for word in argv[:end] if word not in known]
-    return [word.removeprefix("--") for word in asked], [*kept, *argv[end:]]
+    return [word.removeprefix("--") for word in asked], [*kept, *argv[end + 1 :]]
 
 
 def _run(command: str, argv: list[str], environ: Mapping[str, str]) -> int:
     modules, words = _split(argv, environ)
+    if "--help" in argv[: argv.index("--") if "--" in argv else len(argv)]:
+        sys.stdout.write(f"Usage: podman-hpc {command} [options] IMAGE [COMMAND [ARG...]]\n")
+        return 0
     given = oci.grammar(oci.PODMAN_RUN, "See 'podman run --help'").parse(words)
     clash = [name for name in modules if name in _MPI]
     if len(set(clash)) > 1:
@@ -70,9 +74,7 @@ def _pull(given: Parsed, environ: Mapping[str, str]) -> int:
         raise Refusal("Error: Missing argument 'IMAGE'.", 2)
     ENGINE.reference(given.rest[0])
     if not images.pullable(environ, given.rest[0]):
-        # podman-hpc says so, and returns 0.
-        sys.stderr.write("Error: initializing source: manifest unknown\nPull failed.\n")
-        return 0
+        raise Refusal("Error: initializing source: manifest unknown\nPull failed.", 125)
     images.record(environ, "podman-hpc", given.rest[0])
     sys.stdout.write("INFO: Migrating image to /scratch/storage\n")
     return 0

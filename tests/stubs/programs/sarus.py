@@ -51,7 +51,6 @@ COMMANDS = {
 _COUNTS = {"run": (1, None), "pull": (1, 1), "load": (2, 2), "images": (0, 0), "rmi": (1, 1), "hooks": (0, 0)}
 # Beginnings of a path, not folders: /variable is refused as well.
 _FORBIDDEN = ("/etc", "/var", "/opt/sarus")
-_PROPAGATION = ("recursive", "slave", "rslave", "private", "rprivate")
 _SPLIT = {"source": ("source", "src"), "destination": ("destination", "dst", "target")}
 
 
@@ -96,16 +95,12 @@ def mount(text: str) -> dict[str, str]:
         what = f"'{kind}' is not a valid mount type" if kind else "'type' must be specified"
         raise Refusal(f"Invalid mount request '{text}': {what}")
     source, target = _path(text, pairs, "source"), _path(text, pairs, "destination")
-    for key, value in pairs.items():
-        if key not in {"readonly", "bind-propagation"}:
-            raise Refusal(f"Invalid mount request '{text}': '{key}' is not a valid bind mount option")
-        if key == "bind-propagation" and value != "recursive":
-            known = "is not allowed" if value in _PROPAGATION else "is not a valid bind propagation value"
-            raise Refusal(f"Invalid mount request '{text}': '{value}' {known}")
+    for key in pairs.keys() - {"readonly"}:
+        raise Refusal(f"Invalid mount request '{text}': '{key}' is not a valid bind mount option")
     if target.startswith(_FORBIDDEN) or target == "/opt":
         raise Refusal(f"Invalid mount request '{text}': destination cannot be a subdirectory of '{target}'")
     if not Path(source).exists():
-        raise Refusal(f"Real path of mount source does not exist: {source}")
+        raise Refusal(f"Failed to find real path for mount source: No such file or directory: {source}")
     return {"source": source, "target": target, **({"flags": "readonly"} if "readonly" in pairs else {})}
 
 
@@ -134,7 +129,7 @@ def _run(given: Parsed, environ: Mapping[str, str]) -> int:
     mounts = [mount(text) for text in given.all("mount")]
     devices = [device(text) for text in given.all("device")]
     if not images.has(environ, "sarus", name):
-        raise Refusal(f"Specified image {name} is not available")
+        raise Refusal(f"Image {images.normal(name)} is not available")
     return accept(
         "sarus",
         given.rest[1:],

@@ -1,0 +1,238 @@
+"""`hpcjob image`: container images, looked into, pulled, made and trusted."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpcjobs import process
+from hpcjobs.cli import out, progress
+from hpcjobs.errors import UsageError
+from hpcjobs.image_service import Images, Removed, Telling
+from hpcjobs.service import Service
+from hpcjobs.units import Duration, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hpcjobs.cli.options import (
+        Account,
+        BuildOutput,
+        Fakeroot,
+        Force,
+        ImageFile,
+        ImageForm,
+        ImageName,
+        Json,
+        OlderThan,
+        OnNode,
+        PartitionName,
+        PruneDryRun,
+        RecipeFile,
+        Reference,
+        SigningKey,
+        SiteFile,
+        SiteName,
+        Source,
+        Target,
+        Time,
+    )
+    from hpcjobs.images.report import Library, Report
+    from hpcjobs.model import Site
+
+_MB = 1_000_000
+
+
+def inspect(image: ImageName, *, json: Json = False) -> int:
+    """Show what an image is and what is in it.
+
+    Format, CPU, operating system, digest, labels, entrypoint, signatures, MPI and GPU libraries; without running it.
+    """
+    found = _images(_site()).report(image if "://" in image else str(Path(image)))
+    if json:
+        out.dump(image=asdict(found))
+    else:
+        for key, value in _facts(found):
+            out.say(f"{key:<12}{out.clean(value)}")
+    return 0
+
+
+def pull(
+    name: Reference, *, form: ImageForm = "", site: SiteName = "", site_file: SiteFile = "", json: Json = False
+) -> int:
+    """Pull an image from a registry into the site's folder, and print its path.
+
+    It is what `submit --image docker://…` does by itself. The file's name holds the digest; people who pull the same
+    one at once share the work, and an interrupted pull goes on where it was.
+    """
+    from hpcjobs import capabilities
+    from hpcjobs.images import reference
+
+    chosen = _site(site, site_file)
+    asked = reference.parse(name)
+    if form not in ("", "sif", "squashfs"):
+        raise UsageError(f"--format {form!r} is not known", hint=nearest(form, ("sif", "squashfs")))
+    kinds = [capabilities.PULLED_TO[r.kind] for r in chosen.runtimes if r.kind in capabilities.PULLED_TO]
+    path, digest = _images(chosen, progress.telling()).pull(asked, form or (kinds or ["sif"])[0])
+    if json:
+        out.dump(path=str(path), digest=digest)
+    else:
+        out.say(str(path))
+    return 0
+
+
+def convert(source: Source, target: Target, *, force: Force = False) -> int:
+    """Convert an image: SIF, squashfs or a folder, from each other or from a docker archive or OCI layout.
+
+    hpcjob image convert app.tar app.sif
+    """
+    path = _images(_site(), progress.telling()).convert(source, target, force=force)
+    out.say(str(path))
+    return 0
+
+
+def build(
+    recipe: RecipeFile,
+    *,
+    output: BuildOutput = "",
+    fakeroot: Fakeroot = False,
+    force: Force = False,
+    on_node: OnNode = False,
+    partition: PartitionName = "",
+    account: Account = "",
+    time: Time = "",
+    site: SiteName = "",
+    site_file: SiteFile = "",
+) -> int:
+    """Build an image from a .def file or a Dockerfile, here or in a job.
+
+    hpcjob image build app.def -o app.sif
+    """
+    target = os.path.abspath(output or f"{Path(recipe).resolve().stem.lower()}.sif")  # noqa: PTH100 - keeps links
+    recipe = os.path.abspath(recipe)  # noqa: PTH100
+    images = _images(_site(site, site_file), progress.telling())
+    if not on_node:
+        out.say(str(images.build(recipe, target, process.foreground, fakeroot=fakeroot, force=force)))
+        return 0
+    from hpcjobs.model import JobSpec
+
+    spec = JobSpec(
+        command=images.build_command(recipe, target, fakeroot=fakeroot, force=force),
+        name=f"build-{Path(target).name}",
+        launcher="none",
+        modules=images.modules,
+        partition=partition,
+        account=account,
+        time=Duration.parse(time) if time else None,
+    )
+    record = Service().submit(spec, site=site, site_file=site_file)
+    out.say(record.label)
+    out.tell(f"{record.label} builds {out.short(target)} on {record.site}; follow it: hpcjob logs -f {record.label}")
+    return 0
+
+
+def verify(image: ImageFile, *, key: SigningKey = "", site: SiteName = "", site_file: SiteFile = "") -> int:
+    """Check the signature of a SIF file."""
+    chosen = _site(site, site_file)
+    if key:
+        chosen = replace(chosen, image=replace(chosen.image, verify_options=("--key", key)))
+    out.tell(_images(chosen).verify(image))
+    return 0
+
+
+def sign(image: ImageFile, *, key: SigningKey = "") -> int:
+    """Sign a SIF file, with your own key or with a PEM key."""
+    _images(_site()).sign(image, ("--key", key) if key else (), process.foreground)
+    return 0
+
+
+def list_(*, site: SiteName = "", site_file: SiteFile = "", json: Json = False) -> int:
+    """List the images that were pulled."""
+    images = _images(_site(site, site_file))
+    found = images.folder.images()
+    if json:
+        out.dump(folder=str(images.folder.root), images=[{**asdict(k), "pulled": out.iso(k.pulled)} for k in found])
+        return 0
+    rows = [(Path(kept.path).name, f"{kept.size / _MB:.0f} MB", out.local(kept.pulled), kept.source) for kept in found]
+    if rows:
+        out.table(("IMAGE", "SIZE", "PULLED", "FROM"), rows)
+    out.tell(f"{len(found)} images in {out.short(str(images.folder.root))}")
+    return 0
+
+
+def prune(
+    *,
+    older_than: OlderThan = "30d",
+    dry_run: PruneDryRun = False,
+    site: SiteName = "",
+    site_file: SiteFile = "",
+    json: Json = False,
+) -> int:
+    """Remove pulled images that were not used for a while, and no active job needs.
+
+    And what interrupted pulls have left.
+    """
+    in_use = {record.image for record in Service().active()}
+    images = _images(_site(site, site_file))
+    removed = images.prune(out.now() - Duration.parse(older_than), in_use, dry_run=dry_run)
+    if json:
+        out.dump(removed=[asdict(one) for one in removed])
+    else:
+        _tell_removed(removed, dry_run=dry_run)
+    return int(any(one.problem for one in removed))
+
+
+def _tell_removed(removed: list[Removed], *, dry_run: bool) -> None:
+    for one in removed:
+        if one.problem:
+            out.warn(one.problem)
+        else:
+            out.say(one.path)
+    size = sum(one.size for one in removed if not one.problem) / _MB
+    out.tell(f"{'would free' if dry_run else 'freed'} {size:.0f} MB")
+
+
+def _facts(found: Report) -> Iterator[tuple[str, str]]:
+    """What is known, a line each."""
+    size = f"{found.size / _MB:.1f} MB" if found.size else ""
+    signed = ", ".join(f"{one.get('fingerprint', '')} ({one.get('hash', '')})".strip() for one in found.signatures)
+    apps = ", ".join(found.apps)
+    libc = f"{found.libc} {found.libc_version}".strip()
+    pairs = {
+        "image": found.path, "format": found.format, "cpu": found.arch, "os": found.os, "libc": libc, "size": size,
+        "digest": found.digest, "created": found.created, "encrypted": "yes" if found.encrypted else "",
+        "signed by": signed, "entrypoint": found.entrypoint, "command": found.cmd, "workdir": found.workdir,
+        "apps": apps, "mpi": _libraries(found.mpi), "gpu": _libraries(found.gpu), "fabric": _libraries(found.fabric),
+    }  # fmt: skip
+    yield from ((key, value) for key, value in pairs.items() if value)
+    yield from (("label", f"{key}={value}") for key, value in sorted(found.labels.items()))
+    yield from (("env", f"{key}={value}") for key, value in sorted(found.environment.items()))
+    yield from (("note", note) for note in found.notes)
+
+
+def _libraries(found: list[Library]) -> str:
+    return ", ".join(f"{one.name} ({one.family}, {one.path})" for one in found)
+
+
+def _site(name: str = "", file: str = "") -> Site:
+    from hpcjobs import site as sites
+
+    return sites.choose(name, file, cached=True).site
+
+
+def _images(site: Site, telling: Telling | None = None) -> Images:
+    return Images(site, process.run, telling) if telling else Images(site, process.run)
+
+
+COMMANDS: dict[str, Any] = {
+    "inspect": inspect,
+    "pull": pull,
+    "convert": convert,
+    "build": build,
+    "verify": verify,
+    "sign": sign,
+    "list": list_,
+    "prune": prune,
+}
