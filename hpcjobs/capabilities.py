@@ -164,17 +164,17 @@ def refuse(kind: str, wanted: Mapping[str, str], others: Iterable[str]) -> None:
     if not missing:
         return
     first = missing[0]
+    if kind == "none":
+        raise PlanError(f"there is no container for {wanted[first]}", hint="leave it out, or give an --image")
     able = [other for other in others if other not in (kind, "none") and not lacks(other, wanted)]
     anywhere = [other for other in TABLE if other != "none" and not lacks(other, wanted)]
     if able:
         hint = f"use --runtime {able[0]}, which can"
     elif first in _INSTEAD:
         hint = _INSTEAD[first]
-    elif anywhere:
-        hint = f"{', '.join(anywhere[:3])} can; this site has none of them"
     else:
-        hint = "leave it out"
-    raise PlanError(f"{kind} has no {FEATURES[first]}, and {wanted[first]} asks for it", hint=hint)
+        hint = f"leave it out; {', '.join(anywhere[:3])} can, and this site has none of them"
+    raise PlanError(f"{kind} cannot do what {wanted[first]} asks for: {FEATURES[first]}", hint=hint)
 
 
 def markdown() -> str:

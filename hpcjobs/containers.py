@@ -153,16 +153,16 @@ def needed(spec: JobSpec, host: HostFacts, image: ImageFacts, workdir: str) -> t
 
 
 def check_services(services: Sequence[ServiceSpec]) -> None:
-    """Refuse names that cannot be used, twice the same, and services without anything to run.
+    """Refuse names that cannot be used, and twice the same: in HPCJOB_SERVICE_NAME they are in capitals.
 
     Raises:
         PlanError: says which.
     """
-    names = [service.name for service in services]
-    for name in names:
+    capitals = [service.name.upper() for service in services]
+    for name in (service.name for service in services):
         if not _SERVICE_NAME.fullmatch(name):
             raise PlanError(f"{name!r} cannot be the name of a service", hint="use letters, digits and _: db")
-        if names.count(name) > 1:
+        if capitals.count(name.upper()) > 1:
             raise PlanError(f"two services are called {name}", hint="give each a name of its own")
 
 

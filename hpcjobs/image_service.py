@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpcjobs import capabilities, containers, images, paths, plan, runtimes
+from hpcjobs import capabilities, containers, paths, plan, runtimes
 from hpcjobs.errors import NotFoundError, PlanError, StoreError
+from hpcjobs.images.facts import inspect
 from hpcjobs.model import ImageFacts, ImageKey
 
 if TYPE_CHECKING:
@@ -146,8 +147,10 @@ class Images:
         return self.choose(alone, final=final)
 
     def pinned(self, image: str, facts: ImageFacts) -> str:
-        """The image as it is remembered: a reference with the digest that it stood for."""
-        return facts.source if "://" in image and facts.source else image
+        """The image as it is remembered: a reference with the digest that it stood for, or else the file it became."""
+        if "://" not in image or not facts.source:
+            return image
+        return facts.source if "@" in facts.source else facts.path
 
     def bind_files(self, spec: JobSpec) -> frozenset[str]:
         """The sources of the job's binds that are files."""
@@ -172,9 +175,7 @@ class Images:
         return _key_file(Path(containers.below(spec.workdir, os.path.expanduser(spec.image_key))))  # noqa: PTH111
 
     def _facts(self, spec: JobSpec) -> ImageFacts:
-        return images.inspect(
-            spec.image, targets=plan.image_targets(spec, self._site, spec.workdir), runner=self._runner
-        )
+        return inspect(spec.image, targets=plan.image_targets(spec, self._site, spec.workdir), runner=self._runner)
 
     def _digest(self, facts: ImageFacts) -> str:
         from hpcjobs.images import report
@@ -228,7 +229,7 @@ class Images:
         from hpcjobs.images import library
 
         if asked.scheme == "library":
-            return self._library_pull(asked), asked.digest
+            return self._library_pull(asked)
         if asked.digest and (there := self.folder.place(asked.file_name(asked.digest, library.suffix(form)))).is_file():
             return there, asked.digest
         manifest = self._resolve(asked)
@@ -236,19 +237,8 @@ class Images:
             raise PlanError(
                 f"{asked.name} is a SIF file, which this runtime cannot run", hint="use --runtime apptainer"
             )
-        name = asked.file_name(manifest.digest, library.suffix(form))
-
-        def make(work: Path, target: Path) -> None:
-            self._fetch(asked, manifest, work, target)
-
-        path = self.folder.get(
-            name,
-            source=str(asked.pinned(manifest.digest)),
-            digest=manifest.digest,
-            make=make,
-            waiting=lambda: self._telling.say(f"somebody else is pulling {asked.name}: waiting for it"),
-        )
-        return path, manifest.digest
+        make = lambda work, target: self._fetch(asked, manifest, work, target)  # noqa: E731
+        return self._keep(asked, manifest.digest, make, form), manifest.digest
 
     def _fetch(self, asked: Reference, manifest: Manifest, work: Path, target: Path) -> None:
         from hpcjobs.images import convert
@@ -268,19 +258,41 @@ class Images:
         source = layout.removeprefix("oci:")
         convert.convert(source, "oci-layout", target, work, convert.Tools(self._runner), arch=os.uname().machine)
 
-    def _library_pull(self, asked: Reference) -> Path:
-        from hpcjobs.images import convert
+    def _library_pull(self, asked: Reference) -> tuple[Path, str]:
+        """By Apptainer, which alone speaks to libraries; a name without a digest gets that of the file."""
+        from hpcjobs.images import convert, report
 
         tools = convert.Tools(self._runner)
 
-        def make(work: Path, target: Path) -> None:
+        def fetch(work: Path, target: Path) -> None:
             self._telling.say(f"pulling {asked.name}")
             tools.run(
                 (tools.apptainer(), "pull", "--disable-cache", str(target), asked.exact), f"pulling {asked}", work
             )
 
-        name = f"{asked.slug}.sif"
-        return self.folder.get(name, source=str(asked), digest=asked.digest, make=make, waiting=lambda: None)
+        if asked.digest:
+            return self._keep(asked, asked.digest, fetch), asked.digest
+        with self.folder.scratch(asked.slug) as work:
+            fetched = work / "pulled.sif"
+            fetch(work, fetched)
+            digest = report.digest(fetched, cache=None)
+
+            def move(_: Path, target: Path) -> None:
+                fetched.replace(target)
+
+            return self._keep(asked, digest, move), digest
+
+    def _keep(self, asked: Reference, digest: str, make: Callable[[Path, Path], None], form: str = "sif") -> Path:
+        from hpcjobs.images import library
+
+        return self.folder.get(
+            asked.file_name(digest, library.suffix(form)),
+            # The digest of a file says nothing to a library.
+            source=str(asked if asked.scheme == "library" else asked.pinned(digest)),
+            digest=digest,
+            make=make,
+            waiting=lambda: self._telling.say(f"somebody else is pulling {asked.name}: waiting for it"),
+        )
 
     def _resolve(self, asked: Reference) -> Manifest:
         return self._registry(asked).resolve(asked, os.uname().machine)
@@ -351,7 +363,7 @@ class Images:
         """
         from hpcjobs.images import convert
 
-        if images.inspect(path).kind != "sif":
+        if inspect(path).kind != "sif":
             raise PlanError(f"only SIF images can be signed, not {path}", hint=f"hpcjob image convert {path} app.sif")
         command = (convert.Tools(self._runner).apptainer(), "sign", *options, path)
         if code := foreground(command):
@@ -365,7 +377,7 @@ class Images:
         Raises:
             NotFoundError, PlanError, UnreachableError: as of the file or the registry.
         """
-        from hpcjobs.images import reference, report
+        from hpcjobs.images import contents, reference, report
 
         cache = paths.cache_home() / "images"
         if "://" not in image:
@@ -376,7 +388,7 @@ class Images:
         manifest = self._resolve(asked)
         name = str(asked.pinned(manifest.digest))
         config = {} if manifest.is_sif else self._config(asked, manifest)
-        return report.of_registry(name, manifest.digest, manifest.size, config)
+        return contents.of_registry(name, manifest.digest, manifest.size, config)
 
     def _config(self, asked: Reference, manifest: Manifest) -> dict[str, Any]:
         with tempfile.TemporaryDirectory(prefix="hpcjob-") as folder:

@@ -150,7 +150,7 @@ def choose_launcher(spec: JobSpec, site: Site) -> LauncherConfig:
 
 
 def image_targets(spec: JobSpec, site: Site, workdir: str) -> tuple[str, ...]:
-    """Paths that should exist in the image, for `images.inspect` to look for."""
+    """Paths that should exist in the image, for `images.facts.inspect` to look for."""
     binds = containers.binds(site, with_defaults(spec, site).bind, workdir)
     return (*(bind.target for bind in binds if "$" not in bind.target), workdir, "/mnt/0")
 

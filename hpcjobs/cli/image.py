@@ -15,8 +15,6 @@ from hpcjobs.service import Service
 from hpcjobs.units import Duration, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from hpcjobs.cli.options import (
         Account,
         BuildOutput,
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
         Force,
         ImageFile,
         ImageForm,
-        ImageName,
         Json,
         OlderThan,
         OnNode,
@@ -39,24 +36,9 @@ if TYPE_CHECKING:
         Target,
         Time,
     )
-    from hpcjobs.images.report import Library, Report
     from hpcjobs.model import Site
 
 _MB = 1_000_000
-
-
-def inspect(image: ImageName, *, json: Json = False) -> int:
-    """Show what an image is and what is in it.
-
-    Format, CPU, operating system, digest, labels, entrypoint, signatures, MPI and GPU libraries; without running it.
-    """
-    found = _images(_site()).report(image if "://" in image else str(Path(image)))
-    if json:
-        out.dump(image=asdict(found))
-    else:
-        for key, value in _facts(found):
-            out.say(f"{key:<12}{out.clean(value)}")
-    return 0
 
 
 def pull(
@@ -194,28 +176,6 @@ def _tell_removed(removed: list[Removed], *, dry_run: bool) -> None:
     out.tell(f"{'would free' if dry_run else 'freed'} {size:.0f} MB")
 
 
-def _facts(found: Report) -> Iterator[tuple[str, str]]:
-    """What is known, a line each."""
-    size = f"{found.size / _MB:.1f} MB" if found.size else ""
-    signed = ", ".join(f"{one.get('fingerprint', '')} ({one.get('hash', '')})".strip() for one in found.signatures)
-    apps = ", ".join(found.apps)
-    libc = f"{found.libc} {found.libc_version}".strip()
-    pairs = {
-        "image": found.path, "format": found.format, "cpu": found.arch, "os": found.os, "libc": libc, "size": size,
-        "digest": found.digest, "created": found.created, "encrypted": "yes" if found.encrypted else "",
-        "signed by": signed, "entrypoint": found.entrypoint, "command": found.cmd, "workdir": found.workdir,
-        "apps": apps, "mpi": _libraries(found.mpi), "gpu": _libraries(found.gpu), "fabric": _libraries(found.fabric),
-    }  # fmt: skip
-    yield from ((key, value) for key, value in pairs.items() if value)
-    yield from (("label", f"{key}={value}") for key, value in sorted(found.labels.items()))
-    yield from (("env", f"{key}={value}") for key, value in sorted(found.environment.items()))
-    yield from (("note", note) for note in found.notes)
-
-
-def _libraries(found: list[Library]) -> str:
-    return ", ".join(f"{one.name} ({one.family}, {one.path})" for one in found)
-
-
 def _site(name: str = "", file: str = "") -> Site:
     from hpcjobs import site as sites
 
@@ -227,7 +187,7 @@ def _images(site: Site, telling: Telling | None = None) -> Images:
 
 
 COMMANDS: dict[str, Any] = {
-    "inspect": inspect,
+    "inspect": "hpcjobs.cli.inspect:inspect",
     "pull": pull,
     "convert": convert,
     "build": build,

@@ -46,6 +46,11 @@ def run(words: Sequence[str]) -> int:
 
 def dispatch(words: list[str]) -> int:
     """Call the verb, through the parser only if there is something to parse."""
+    if words[:2] == ["image", "inspect"] and [word for word in words if word.startswith("-")] in ([], ["--json"]):
+        files = [word for word in words[2:] if word != "--json"]
+        if len(files) == 1 and "_HPCJOB_COMPLETE" not in os.environ:
+            found: int = load("hpcjobs.cli.inspect:inspect")(files[0], json="--json" in words)
+            return found
     names = [word for word in words[1:] if word != "--json"]
     plain = words[:1] and words[0] in PLAIN and not any(word.startswith("-") for word in names)
     if plain and "_HPCJOB_COMPLETE" not in os.environ:

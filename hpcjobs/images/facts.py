@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # The magic of the Singularity Image Format, after its launch script (github.com/apptainer/sif, pkg/sif/sif.go).
 _SIF = b"SIF_MAGIC"
 # ELF's e_machine (elf.h), for images that do not say what they are made for.
-_ELF_ARCH = {
+ELF_ARCH = {
     0x03: "i686",
     0x15: "ppc64le",
     0x16: "s390x",
@@ -144,7 +144,7 @@ def _elf_arch(root: Path) -> str:
             continue
         if head[:4] == b"\x7fELF":
             little = head[5:6] == b"\x01"
-            return _ELF_ARCH.get(int.from_bytes(head[18:20], "little" if little else "big"), "")
+            return ELF_ARCH.get(int.from_bytes(head[18:20], "little" if little else "big"), "")
     return ""
 
 

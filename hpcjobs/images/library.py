@@ -11,9 +11,11 @@ import fcntl
 import json
 import os
 import shutil
+import tempfile
 import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcjobs.errors import StoreError
@@ -21,7 +23,6 @@ from hpcjobs.images.registry import storing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 _SUFFIXES = {"sif": ".sif", "squashfs": ".sqfs"}
 _WORK = ".pull-"
@@ -91,6 +92,17 @@ class Folder:
             made.replace(target)
 
     @contextmanager
+    def scratch(self, name: str) -> Iterator[Path]:
+        """A work folder beside the images, gone at the end."""
+        with storing(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+            work = Path(tempfile.mkdtemp(prefix=f"{_WORK}{os.getuid()}-{name}-", dir=self.root))
+        try:
+            yield work
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+    @contextmanager
     def _lock(self, name: str, waiting: Callable[[], None]) -> Iterator[None]:
         """One maker of a file at a time. A file system without locks has none: then two make it, each whole."""
         path = self.root / f".lock-{name}"
@@ -111,11 +123,12 @@ class Folder:
     def images(self) -> list[Kept]:
         """What is there, oldest first; a file whose notes are lost or damaged is described by itself."""
         try:
-            files = [entry for entry in self.root.iterdir() if entry.suffix in _SUFFIXES.values()]
+            there = [entry for entry in self.root.iterdir() if not entry.name.startswith(".")]
         except FileNotFoundError:
             return []
         except OSError as error:
             raise StoreError(f"{self.root} cannot be read: {error.strerror}", hint=f"see: ls -ld {self.root}") from None
+        files = [entry for entry in there if entry.suffix in _SUFFIXES.values()]
         return sorted(map(_described, files), key=lambda kept: (kept.pulled, kept.path))
 
     def left_over(self, before: float) -> list[Path]:

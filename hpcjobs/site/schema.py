@@ -129,6 +129,8 @@ def job_reference() -> str:
         ),
         _table(JobSpec),
     ]
+    for title, cls in _sections(JobSpec, ""):
+        parts += [f"## {title}", inspect.getdoc(cls) or "", _table(cls)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -173,7 +175,7 @@ def _type(annotation: Any) -> str:
     if origin in {Union, types.UnionType}:
         return _type(choices[0])
     if origin is tuple:
-        return f"list of {_type(choices[0])}"
+        return f"list of {_type(choices[0])}" + ("s" if dataclasses.is_dataclass(choices[0]) else "")
     return "mapping" if origin is dict or dataclasses.is_dataclass(annotation) else "anything"
 
 

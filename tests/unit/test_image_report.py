@@ -18,6 +18,7 @@ import pytest
 
 from hpcjobs import process
 from hpcjobs.errors import HpcjobError, NotFoundError, PlanError, UnreachableError
+from hpcjobs.images import contents as inside
 from hpcjobs.images import report as images
 from hpcjobs.images.report import Library, Report
 from hpcjobs.process import Completed
@@ -186,7 +187,7 @@ def test_named_pipe_and_unreadable_folder_do_not_stop_it(tmp_path: Path, monkeyp
 
 
 def test_a_folder_of_many_files_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "_MANY", 2)
+    monkeypatch.setattr(inside, "_MANY", 2)
     seen = images.report(str(debian(tmp_path)), runner=forbidden, cache=None)
     assert seen.notes[1] == "only the first 2 names of the folder were looked at"
 
@@ -329,15 +330,15 @@ def test_listing() -> None:
         "-rw-r--r-- 0/0                       5 2026-11-21 07:27 /usr/lib/libmpi.so.12.2.2\n"
         "-rw-r--r-- 0/0                       5 2026-11-21 07:27 /usr/lib/libmpi.so.12.2.2-gdb.py\n"
     )
-    contents = images.parse_listing(text, Path("/nowhere"))
+    contents = inside.parse_listing(text, Path("/nowhere"))
     assert contents.links == {"/bin": "usr/bin", "/a b": "c d"}
     assert contents.sizes == {"/scif/apps/solve": 27, "/bin/sh": 1265648, "/usr/lib/libmpi.so.12.2.2": 5}
 
 
 def test_large_and_odd_names_are_not_taken_out() -> None:
     sizes = {"/etc/os-release": 1 << 40, "/lib/apk/db/installed": 5, "/a*/libc.so.6": 5}
-    assert list(images.parse_listing("", Path()).wanted()) == []
-    contents = images._Contents(Path("/nowhere"), sizes, {})
+    assert list(inside.parse_listing("", Path()).wanted()) == []
+    contents = inside._Contents(Path("/nowhere"), sizes, {})
     assert list(contents.wanted()) == ["/lib/apk/db/installed"]
     assert contents.read("/lib/apk/db/installed") == b""
 
@@ -447,7 +448,7 @@ def test_digest_of_a_file_that_changes(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_digest_of_what_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match="cannot be read: No such file"):
+    with pytest.raises(NotFoundError, match="cannot be read"):
         images.digest(tmp_path / "none", cache=None)
     with pytest.raises(PlanError, match="cannot be read: Is a directory"):
         images.digest(tmp_path, cache=None)
@@ -599,7 +600,7 @@ def test_other_archives(tmp_path: Path) -> None:
     ],
 )
 def test_libraries(names: list[str], expected: list[tuple[str, str]]) -> None:
-    assert [(each.name, each.family) for each in images.libraries(names)] == expected
+    assert [(each.name, each.family) for each in inside.libraries(names)] == expected
 
 
 @pytest.mark.parametrize(
@@ -615,13 +616,13 @@ def test_libraries(names: list[str], expected: list[tuple[str, str]]) -> None:
     ],
 )
 def test_exports(line: str, value: str) -> None:
-    assert images.exports(f"#!/bin/sh\n{line}\nY=1\n# export Z=1\n") == {"X": value}
+    assert inside.exports(f"#!/bin/sh\n{line}\nY=1\n# export Z=1\n") == {"X": value}
 
 
 def test_pretty_name() -> None:
-    assert images.pretty_name(OS_RELEASE) == "Debian GNU/Linux 12 (bookworm)"
-    assert images.pretty_name("NAME=Void\n") == "Void"
-    assert images.pretty_name("") == ""
+    assert inside.pretty_name(OS_RELEASE) == "Debian GNU/Linux 12 (bookworm)"
+    assert inside.pretty_name("NAME=Void\n") == "Void"
+    assert inside.pretty_name("") == ""
 
 
 @pytest.mark.parametrize(("text", "expected"), [
@@ -633,12 +634,12 @@ def test_pretty_name() -> None:
 ])  # fmt: skip
 def test_runscript(text: str, expected: tuple[bool, str, str]) -> None:
     seen = Report("x", "sif")
-    images.apply_runscript(seen, text)
+    inside.apply_runscript(seen, text)
     assert (seen.runscript, seen.entrypoint, seen.cmd) == expected
 
 
 def test_links_in_a_circle_end() -> None:
-    contents = images._Contents(Path("/"), {}, {"/a": "b", "/b": "a", "/c": "/d/../e/./f"})
+    contents = inside._Contents(Path("/"), {}, {"/a": "b", "/b": "a", "/c": "/d/../e/./f"})
     assert contents.resolve("/a/x") in {"/a/x", "/b/x"}
     assert contents.resolve("/c/g") == "/e/f/g"
     assert contents.resolve("/../../x") == "/x"
@@ -646,6 +647,6 @@ def test_links_in_a_circle_end() -> None:
 
 def test_archive_that_vanishes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tar(tmp_path / "d.tar", {"manifest.json": b"[]"})
-    monkeypatch.setattr(images, "_is_tar", lambda path: path.unlink() or True)
-    with pytest.raises(HpcjobError, match="cannot be read: No such file"):
+    monkeypatch.setattr(inside, "_is_tar", lambda path: path.unlink() or True)
+    with pytest.raises(HpcjobError, match="cannot be read"):
         images.report(str(path), runner=forbidden, cache=None)

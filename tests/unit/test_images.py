@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hpcjobs import images, process
+from hpcjobs import process
 from hpcjobs.errors import NotFoundError, PlanError, UnreachableError
+from hpcjobs.images import facts as images
 from hpcjobs.model import ImageFacts
 from hpcjobs.process import Completed
 

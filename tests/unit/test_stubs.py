@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from hpcjobs import images
+from hpcjobs.images import facts as images
 from hpcjobs.images import sif
 from tests.stubs import tinytoml
 from tests.stubs.grammar import PFLAG, Grammar, Refusal, flags, valued
