@@ -18,6 +18,9 @@ from hpcjobs.record import JobRecord
 from hpcjobs.service import Selected, Service
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hpcjobs.images.report import Report
     from hpcjobs.model import JobSpec
 
 
@@ -83,6 +86,35 @@ def logs(job: JobRecord | str, *, stream: Literal["output", "error"] = "output",
     (chosen,) = _selected(service, (job,))
     file = service.log_file(chosen.record, stream, index)
     return file.read_text("utf-8", "replace") if file.exists() else ""
+
+
+def pull_image(name: str, *, site: str = "", form: Literal["sif", "squashfs"] = "sif") -> Path:
+    """Download an image (`docker://…`, `oras://…`, `library://…`) into the site's folder; its path.
+
+    Raises:
+        NotFoundError: there is no such image.
+        PlanError: it needs a login, or is not for this CPU.
+        UnreachableError: the registry did not answer.
+    """
+    from hpcjobs import process
+    from hpcjobs import site as sites
+    from hpcjobs.image_service import Images
+    from hpcjobs.images import reference
+
+    return Images(sites.choose(site).site, process.run).pull(reference.parse(name), form)[0]
+
+
+def inspect_image(image: str) -> Report:
+    """What an image file or folder is and what is in it, without running it.
+
+    Raises:
+        NotFoundError: there is none.
+        PlanError: it is no image, or is cut short.
+    """
+    from hpcjobs import paths, process
+    from hpcjobs.images import report
+
+    return report.report(image, runner=process.run, cache=paths.cache_home() / "images")
 
 
 def _selected(service: Service, jobs: tuple[JobRecord | str, ...]) -> list[Selected]:

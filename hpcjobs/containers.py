@@ -189,6 +189,7 @@ def service_plan(
         stop=() if step else invocation.stop,
         env=dict(invocation.env),
         step=step,
+        cleanup=invocation.cleanup,
     )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from hpcjobs import schedulers
 from hpcjobs.errors import HpcjobError, StoreError
+from hpcjobs.image_service import images_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 # Less free space than this, and job folders and logs may not be written.
 _LITTLE_SPACE = 100 << 20
+# What an ordinary user's containers are made of: namespaces(7).
+_NAMESPACES = Path("/proc/sys/user/max_user_namespaces")
+_ROOTLESS = ("apptainer", "charliecloud", "podman", "podman-hpc")
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ def examine(service: Service, *, site: str = "", site_file: str = "") -> list[Fi
     found, line = _site(site, site_file)
     findings.append(line)
     if found:
-        findings += [*_scheduler(service, found), *_programs(found)]
+        findings += [*_scheduler(service, found), *_programs(found), *_images(found)]
     return findings
 
 
@@ -125,6 +129,25 @@ def _programs(site: Site) -> Iterator[Finding]:
         (one.kind, one.command or runtimes.program(one), bool(one.modules or site.modules)) for one in site.runtimes
     ]
     yield from _some("runtime", commands)
+
+
+def _images(site: Site) -> Iterator[Finding]:
+    """Where images go, and what containers of ordinary users need, as far as this machine tells of it."""
+    try:
+        folder = images_folder(site)
+    except HpcjobError as error:
+        yield _problem("images", error)
+        return
+    above = next(path for path in (folder, *folder.parents) if path.is_dir())
+    if os.access(above, os.W_OK):
+        yield Finding("ok", "images", f"{folder}, {disk_usage(above).free >> 20} MiB free")
+    else:
+        yield Finding("warning", "images", f"{folder} cannot be written", "docker://… cannot be pulled to there")
+    if any(one.kind in _ROOTLESS for one in site.runtimes) and _NAMESPACES.exists():
+        most = int(_NAMESPACES.read_text("ascii"))
+        if not most:
+            hint = "if the nodes are like this machine, only a runtime with set-id root works"
+            yield Finding("warning", "images", f"user namespaces are off ({_NAMESPACES} is 0)", hint)
 
 
 def _some(subject: str, commands: list[tuple[str, str, bool]]) -> Iterator[Finding]:

@@ -123,6 +123,7 @@ class Images:
         config = plan.choose_runtime(spec, self._site, facts, files=files)
         if facts.kind == "reference":
             facts = self._from_registry(spec, config, final=final)
+        _check_owner(facts, config)
         config = runtimes_identified(config, self._runner)
         required = "required" in (spec.verify, self._site.image.verify)
         if facts.kind != "none" and required:
@@ -241,10 +242,11 @@ class Images:
         return self._keep(asked, manifest.digest, make, form), manifest.digest
 
     def _fetch(self, asked: Reference, manifest: Manifest, work: Path, target: Path) -> None:
-        from hpcjobs.images import convert
+        from hpcjobs.images import convert, flatten
         from hpcjobs.images.registry import fetch_layout
 
         registry = self._registry(asked)
+        arch = os.uname().machine
 
         def progress(done: int) -> None:
             self._telling.progress(asked.name, done, manifest.size)
@@ -253,10 +255,11 @@ class Images:
             (blob,) = manifest.layers
             registry.download(asked, blob, target, progress)
             return
+        flatten.check_machine(self._config(asked, manifest), arch, asked.name)
         layout = fetch_layout(registry, asked, manifest, work / "layout", progress)
         self._telling.say(f"making {target.name}")
         source = layout.removeprefix("oci:")
-        convert.convert(source, "oci-layout", target, work, convert.Tools(self._runner), arch=os.uname().machine)
+        convert.convert(source, "oci-layout", target, work, convert.Tools(self._runner), arch=arch)
 
     def _library_pull(self, asked: Reference) -> tuple[Path, str]:
         """By Apptainer, which alone speaks to libraries; a name without a digest gets that of the file."""
@@ -305,8 +308,10 @@ class Images:
 
     def _store_pull(self, config: RuntimeConfig, pinned: Reference) -> None:
         name = pinned.exact.partition("://")[2]
+        program, verb = _STORE_PULL[config.kind]
         command = (
-            *_STORE_PULL[config.kind],
+            program if config.kind == "shifter" else config.command or program,
+            verb,
             f"docker:{pinned.name.partition('@')[0]}" if config.kind == "shifter" else name,
         )
         self._telling.say(f"pulling {name} with {command[0]}")
@@ -554,6 +559,16 @@ def runtimes_identified(config: RuntimeConfig, runner: Runner) -> RuntimeConfig:
     from hpcjobs.runtimes.identify import identify
 
     return identify(config, runner, shutil.which)
+
+
+def _check_owner(facts: ImageFacts, config: RuntimeConfig) -> None:
+    """Podman without root prepares files in a folder image, which it cannot where the folder is another user's."""
+    me = os.geteuid()
+    if (config.kind, facts.kind) == ("podman", "directory") and me not in (0, Path(facts.path).stat().st_uid):
+        raise PlanError(
+            f"Podman cannot run the image folder {facts.path}, which belongs to another user",
+            hint="use a copy of your own: cp -r",
+        )
 
 
 def _key_file(file: Path) -> ImageKey:

@@ -478,6 +478,7 @@ class Invocation:
     node_setup: tuple[tuple[str | Shell, ...], ...] = ()  # commands run once on each node, before the launch
     stop: tuple[str | Shell, ...] = ()  # what ends an instance
     enter: tuple[str | Shell, ...] = ()  # what runs a command in it
+    cleanup: tuple[str | Shell, ...] = ()  # run at the job's end on the batch node: ends what the runtime left there
     files: dict[str, str] = field(default_factory=dict)  # written to the job's folder at submission
     notes: tuple[str, ...] = ()
 
@@ -548,6 +549,7 @@ class ServicePlan:
     stop: tuple[str | Shell, ...] = ()
     env: dict[str, str | Shell] = field(default_factory=dict)
     step: bool = False  # whether it is a step of the scheduler, which stops when its input is closed
+    cleanup: tuple[str | Shell, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -605,6 +607,7 @@ class Plan:
     clean_env: bool = False
     setup: tuple[Shell, ...] = ()
     services: tuple[ServicePlan, ...] = ()
+    cleanup: tuple[tuple[str | Shell, ...], ...] = ()  # commands run at the end, whatever ended it
     files: dict[str, str] = field(default_factory=dict)  # of the job's folder, besides hpcjob's own
     notes: tuple[Note, ...] = ()
 

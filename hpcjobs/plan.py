@@ -250,7 +250,10 @@ def resolve(
         image_source=image.source,
         image_stamp=image.stamp if image.digest else "",
         image_changed=changed,
-        needed=containers.needed(spec, host, image, workdir),
+        needed=(
+            *containers.needed(spec, host, image, workdir),
+            *(one.path for _, one, _ in services if one.path.startswith("/") and one.path != image.path),
+        ),
         runtime=runtime.name,
         launcher=launcher.name,
         mpi=mpi,
@@ -284,6 +287,7 @@ def resolve(
         clean_env=spec.clean_env,
         setup=(*invocation.setup, *_on_each_node(invocation, site, shape)),
         services=beside,
+        cleanup=tuple(dict.fromkeys(c for c in (invocation.cleanup, *(each.cleanup for each in beside)) if c)),
         files=invocation.files,
         notes=(*notes, *_as_notes(runtime.name, invocation.notes), *_as_notes(launcher.name, launch.notes)),
     )

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from hpcjobs import ends, paths, schedulers
+from hpcjobs import ends, paths, schedulers, symptoms
 from hpcjobs.errors import (
     HpcjobError,
     NotFoundError,
@@ -578,7 +578,7 @@ class Service:
         if not tail and record.error != record.output:
             file = self.log_file(record, "output", index)
             tail = _tail(file, lines)
-        return Failure(words, advice, tail, str(file) if tail else "")
+        return Failure(words, symptoms.advice(tail) or advice, tail, str(file) if tail else "")
 
     def log_file(self, record: JobRecord, stream: Literal["output", "error"], index: int | None = None) -> Path:
         """Where the job writes; of an array, the task `index` is needed.

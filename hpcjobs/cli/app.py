@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 PROGRAM = "hpcjob"
 _JOB_FILES = (".yaml", ".yml")
+# What groups of verbs are about, where they do more than to look.
+_GROUPS = {"image": "Pull, look into, convert, build and sign images."}
 
 
 class Verb(TyperCommand):
@@ -120,7 +122,7 @@ def build(name: str, target: Any) -> Any:
     """The command for a function, or the group for a dictionary of functions."""
     found = load(target) if isinstance(target, str) else target
     if isinstance(found, dict):
-        return _group(name, found, f"Look at {name}s.")
+        return _group(name, found, _GROUPS.get(name, f"Look at {name}s."))
     return _command(name, found)
 
 

@@ -44,10 +44,10 @@ _MB = 1_000_000
 def pull(
     name: Reference, *, form: ImageForm = "", site: SiteName = "", site_file: SiteFile = "", json: Json = False
 ) -> int:
-    """Pull an image from a registry into the site's folder, and print its path.
+    """Pull an image from a registry.
 
-    It is what `submit --image docker://…` does by itself. The file's name holds the digest; people who pull the same
-    one at once share the work, and an interrupted pull goes on where it was.
+    Into the site's folder; its path is printed. `submit --image docker://…` does it by itself. The file's name holds
+    the digest; people who pull the same one at once share the work, and an interrupted pull goes on where it was.
     """
     from hpcjobs import capabilities
     from hpcjobs.images import reference
@@ -66,7 +66,9 @@ def pull(
 
 
 def convert(source: Source, target: Target, *, force: Force = False) -> int:
-    """Convert an image: SIF, squashfs or a folder, from each other or from a docker archive or OCI layout.
+    """Convert an image into another form.
+
+    SIF, squashfs or a folder, from each other or from a docker archive or OCI layout.
 
     hpcjob image convert app.tar app.sif
     """
@@ -88,7 +90,9 @@ def build(
     site: SiteName = "",
     site_file: SiteFile = "",
 ) -> int:
-    """Build an image from a .def file or a Dockerfile, here or in a job.
+    """Build an image from a recipe.
+
+    That is a .def file or a Dockerfile; here, or in a job on a node.
 
     hpcjob image build app.def -o app.sif
     """
@@ -140,7 +144,7 @@ def list_(*, site: SiteName = "", site_file: SiteFile = "", json: Json = False) 
     rows = [(Path(kept.path).name, f"{kept.size / _MB:.0f} MB", out.local(kept.pulled), kept.source) for kept in found]
     if rows:
         out.table(("IMAGE", "SIZE", "PULLED", "FROM"), rows)
-    out.tell(f"{len(found)} images in {out.short(str(images.folder.root))}")
+    out.tell(f"{len(found)} image{'s' * (len(found) != 1)} in {out.short(str(images.folder.root))}")
     return 0
 
 
@@ -152,9 +156,9 @@ def prune(
     site_file: SiteFile = "",
     json: Json = False,
 ) -> int:
-    """Remove pulled images that were not used for a while, and no active job needs.
+    """Remove pulled images that are not used.
 
-    And what interrupted pulls have left.
+    Those that no active job needs and nobody has used for a while; and what interrupted pulls have left.
     """
     in_use = {record.image for record in Service().active()}
     images = _images(_site(site, site_file))

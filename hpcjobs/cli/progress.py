@@ -19,11 +19,12 @@ class Bar:
         self._begin = self._drawn = 0.0
         self._first = 0
         self._open = False
+        self._done = ""
         self._tty = sys.stderr.isatty()
 
     def progress(self, what: str, done: int, total: int) -> None:
         """Draw how many bytes of `total` are there."""
-        if not self._tty:
+        if not self._tty or self._done == what:
             return
         now = out.now()
         if not self._open:
@@ -34,7 +35,7 @@ class Bar:
         sys.stderr.write("\r" + self.line(what, done, total, now - self._begin)[: out.width() - 1] + "\x1b[K")
         if done >= total:
             sys.stderr.write("\n")
-            self._open = False
+            self._open, self._done = False, what
         sys.stderr.flush()
 
     def line(self, what: str, done: int, total: int, seconds: float) -> str:
@@ -42,9 +43,9 @@ class Bar:
         part = done / total if total else 1.0
         full = int(part * _WIDTH)
         rate = (done - self._first) / seconds / _MB if seconds > 0 else 0.0
-        left = f", {(total - done) / _MB / rate:.0f} s left" if rate > 0 and done < total else ""
-        size = f"{done / _MB:.1f} of {total / _MB:.1f} MB, {rate:.1f} MB/s{left}"
-        return f"pulling {out.clean(what)} [{'#' * full}{'.' * (_WIDTH - full)}] {part:4.0%} {size}"
+        left = f" {(total - done) / _MB / rate:.0f} s left" if rate > 0 and done < total else ""
+        size = f"{done / _MB:.0f}/{total / _MB:.0f} MB {rate:.0f} MB/s{left}"
+        return f"{out.clean(what.rpartition('/')[2])} [{'#' * full}{'.' * (_WIDTH - full)}] {part:4.0%} {size}"
 
     def say(self, text: str) -> None:
         """A line of its own."""

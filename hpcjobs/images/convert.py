@@ -77,7 +77,8 @@ class Tools:
             return done.out
         words = [line.strip() for line in (done.err or done.out).splitlines() if line.strip()]
         told = " | ".join(words[-2:]) or f"exit code {done.code}"
-        if "No space left" in done.err or "Disk quota exceeded" in done.err:
+        # C programs begin with a capital, those in Go do not.
+        if "no space left" in done.err.lower() or "disk quota exceeded" in done.err.lower():
             free = shutil.disk_usage(folder).free / 1e9
             raise StoreError(
                 f"no space left for {what} in {folder} ({free:.1f} GB free): {told}",
@@ -107,6 +108,7 @@ def convert(source: str, form: Form, target: Path, work: Path, tools: Tools, *, 
         tools.need("mksquashfs")
         folder = Path(source) if form == "directory" else work / "root"
         if form != "directory":
+            shutil.rmtree(folder, ignore_errors=True)  # of a pull that was cut short
             unpack(source, form, folder, work, tools, arch=arch)
         pack(folder, target, tools)
         if form != "directory":

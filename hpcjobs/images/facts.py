@@ -106,11 +106,11 @@ def _looks_like(head: bytes, image: str) -> tuple[str, str]:
     if not head:
         return "it is empty", "was the copy or the build cut short? make it again"
     if head[257:262] == b"ustar":
-        return "it is a tar archive", f"build an image of it: apptainer build app.sif docker-archive:{image}"
+        return "it is a tar archive", f"if it is a docker archive: hpcjob image convert {image} app.sif"
     if head[:2] == b"\x1f\x8b":
         return (
             "it is compressed with gzip",
-            f"if it is a docker archive: apptainer build app.sif docker-archive:{image}",
+            "if it is a docker archive: gunzip it, then hpcjob image convert",
         )
     if head[:4] == b"\x7fELF" or head[:2] == b"#!":
         return "it is a program", "give the program after --, and the image with --image"

@@ -397,10 +397,19 @@ def read_oci_layout(folder: Path, arch: str) -> tuple[dict[str, Any], list[Path]
         ) from None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise PlanError(f"the OCI layout {folder} is damaged: {error!r}", hint=_LAYOUT_HINT) from None
+    check_machine(config, arch, f"the image in {folder}")
+    return config, layers
+
+
+def check_machine(config: Mapping[str, Any], arch: str, what: str) -> None:
+    """Refuse an image whose config says that it is for another CPU than `arch` (as of `uname -m`).
+
+    Raises:
+        PlanError: names both, and the image as `what`.
+    """
     made_for = config.get("architecture")
     if made_for and made_for not in {arch, PLATFORMS.get(arch, (arch,))[0]}:
-        raise PlanError(f"the image in {folder} is for {made_for}, not {arch}", hint="choose nodes of such a CPU")
-    return config, layers
+        raise PlanError(f"{what} is for {made_for}, not {arch}", hint="choose another tag, or nodes of such a CPU")
 
 
 _LAYOUT_HINT = "such folders are made by: skopeo copy docker://IMAGE oci:FOLDER:TAG"

@@ -12,8 +12,9 @@ import json
 import os
 import shutil
 import tempfile
+import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _SUFFIXES = {"sif": ".sif", "squashfs": ".sqfs"}
 _WORK = ".pull-"
+_THREADS: dict[str, threading.Lock] = {}
 
 
 @dataclass(frozen=True)
@@ -107,16 +109,25 @@ class Folder:
         """One maker of a file at a time. A file system without locks has none: then two make it, each whole."""
         path = self.root / f".lock-{name}"
         with storing(self.root):
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            descriptor = _open_lock(path)
+        with suppress(OSError):
+            os.utime(descriptor)  # or `left_over` may take it for an old one
+        # Locks of files are a process's: two threads of one would both have it.
+        here = _THREADS.setdefault(str(path), threading.Lock())
+        told = here.locked()
+        if told:
+            waiting()
         try:
-            try:
-                fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except (BlockingIOError, PermissionError):
-                waiting()
-                fcntl.lockf(descriptor, fcntl.LOCK_EX)
-            except OSError:
-                pass  # ENOLCK, ENOSYS: no locks on this file system
-            yield
+            with here:
+                try:
+                    fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except (BlockingIOError, PermissionError):
+                    if not told:
+                        waiting()
+                    fcntl.lockf(descriptor, fcntl.LOCK_EX)
+                except OSError:
+                    pass  # ENOLCK, ENOSYS: no locks on this file system
+                yield
         finally:
             os.close(descriptor)
 
@@ -128,7 +139,7 @@ class Folder:
             return []
         except OSError as error:
             raise StoreError(f"{self.root} cannot be read: {error.strerror}", hint=f"see: ls -ld {self.root}") from None
-        files = [entry for entry in there if entry.suffix in _SUFFIXES.values()]
+        files = [entry for entry in there if entry.suffix in _SUFFIXES.values() and entry.is_file()]
         return sorted(map(_described, files), key=lambda kept: (kept.pulled, kept.path))
 
     def left_over(self, before: float) -> list[Path]:
@@ -161,11 +172,28 @@ def suffix(form: str) -> str:
     return _SUFFIXES[form]
 
 
+def _open_lock(path: Path) -> int:
+    """A lock that everyone may take, whatever the umask of its maker."""
+    flags = os.O_RDWR | os.O_CLOEXEC
+    try:
+        # Without O_CREAT, which Linux refuses for a file of somebody else in a sticky folder (fs.protected_regular).
+        return os.open(path, flags)
+    except FileNotFoundError:
+        mask = os.umask(0)
+        try:
+            return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666)
+        except FileExistsError:
+            return os.open(path, flags)
+        finally:
+            os.umask(mask)
+
+
 def _described(path: Path) -> Kept:
     status = path.stat()
     try:
         notes = json.loads(path.with_name(f"{path.name}.json").read_text("utf-8"))
-        return Kept(str(path), notes["source"], notes["digest"], status.st_size, notes["pulled"], notes["by"])
+        source, digest, by = (str(notes[key]) for key in ("source", "digest", "by"))
+        return Kept(str(path), source, digest, status.st_size, float(notes["pulled"]), by)
     except (OSError, ValueError, KeyError, TypeError):
         return Kept(str(path), "", "", status.st_size, status.st_mtime)
 

@@ -602,10 +602,12 @@ class Registry:
     def _absent(self, reference: Reference, blob: str, name: str) -> NotFoundError:
         tags = [] if blob else self._tags(reference)
         if tags:
-            hint = f"of its tags: {nearest(reference.tag, tags)}"
+            hint = f"of the tags: {nearest(reference.tag, tags)}"
+        elif reference.digest or blob:
+            hint = "it was deleted, perhaps: try its tag again"
         else:
-            hint = "it was deleted, perhaps: try its tag again" if reference.digest or blob else "is the name right?"
-        return NotFoundError(f"{self.host} has no {name}", hint=hint)
+            hint = f"look for the name in the pages of {self.host}; private images may hide without a login"
+        return NotFoundError(f"there is no image {name}", hint=hint)
 
     def _limited(self, answer: Answer) -> UnreachableError:
         wait = answer.headers.get("Retry-After")

@@ -38,10 +38,10 @@ def identify(config: RuntimeConfig, runner: Runner, which: Callable[[str], str |
     stamp = f"{file.resolve()} {file.stat().st_mtime_ns}"
     cache = paths.cache_home() / "runtimes.json"
     known = _read(cache)
-    if stamp not in known:
-        known = {**known, stamp: _ask(found, runner)}
-        _write(cache, known)
-    return replace(config, version=known[stamp])
+    version = known.get(stamp) or _ask(found, runner)
+    if version and stamp not in known:
+        _write(cache, {**known, stamp: version})
+    return replace(config, version=version)
 
 
 def words(text: str) -> str:
@@ -62,7 +62,7 @@ def _ask(command: str, runner: Runner) -> str:
 def _read(cache: Path) -> dict[str, str]:
     try:
         return dict(json.loads(cache.read_text("utf-8")))
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError):
         return {}
 
 

@@ -7,6 +7,7 @@ exported by the script, so that values need no quoting of a second kind and stan
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, ClassVar
 
 from hpcjobs import capabilities, shell
@@ -23,7 +24,17 @@ if TYPE_CHECKING:
 # Devices by hand, where no hook and no CDI file shows them.
 _DEVICES = {"amd": ("--device", "/dev/kfd", "--device", "/dev/dri"), "intel": ("--device", "/dev/dri")}
 # PMI-1 and PMI-2 talk through an open file descriptor whose number is in PMI_FD; Podman passes on those from 3 on.
-_KEEP_PMI_OPEN = 'if [[ -n ${PMI_FD:-} ]]; then exec 3<&"$PMI_FD"; PMI_FD=3; else exec 3</dev/null; fi; exec "$@"'
+_KEEP_PMI_OPEN = 'if [[ -n ${PMI_FD:-} ]]; then exec 3<&"$PMI_FD"; PMI_FD=3; else exec 3</dev/null; fi\n'
+# `podman run` may lose the signal that ends a job, and its container is a child of init, which the scheduler may not
+# know. So a process that is no child of the job either hands the signal on, and kills what is left half a minute later.
+_RUN = """command=$1 name=hpcjob-$HOSTNAME-$$
+shift 2
+trap '(for i in {1..5}; do "$command" stop --time 30 "$name" && break; sleep 1; done >/dev/null 2>&1 3>&- &)' TERM INT
+"$command" run --name "$name" "$@" <&0 &
+while true; do
+  wait "$!" && code=0 || code=$?
+  kill -0 "$!" 2>/dev/null || exit "$code"
+done"""
 # The kind of MPI and podman-hpc's module for it (github.com/NERSC/podman-hpc, modules.d).
 _HPC_MODULE = {"pmi2": "--openmpi-pmi2", "pmix": "--openmpi-pmix", "cray_shasta": "--mpi"}
 
@@ -44,11 +55,12 @@ class Podman:
         pulled: tuple[str | Shell, ...] = ()
         if image.kind == "reference":
             pulled = (command, "pull", "--quiet", store_name(image))
-        where = ("--rootfs", image.path) if image.kind == "directory" else (store_name(image),)
+        # "O": what is written goes to a layer that is thrown away.
+        where = ("--rootfs", f"{image.path}:O") if image.kind == "directory" else (store_name(image),)
         return Invocation(
             argv=(
-                *(("bash", "-c", _KEEP_PMI_OPEN, "podman") if ranks else ()),
-                *(command, "run", "--rm", "--log-driver=none"),
+                *("bash", "-c", _KEEP_PMI_OPEN + _RUN if ranks else _RUN, "podman"),
+                *(command, "run", "--rm", "--log-driver=none", _label(request)),
                 *("--network=host", "--pid=host", "--ipc=host", "--userns=keep-id"),
                 *(("--preserve-fds=1",) if ranks else ()),
                 *(("--device", "nvidia.com/gpu=all") if request.gpu == "nvidia" else _DEVICES.get(request.gpu, ())),
@@ -61,6 +73,7 @@ class Podman:
             program=request.program,
             env=dict(request.env),
             node_setup=(pulled,) if pulled else (),
+            cleanup=_remove(command, request),
         )
 
     def _environment(self, request: ContainerRequest) -> Iterator[str]:
@@ -85,11 +98,13 @@ class PodmanHpc:
         """Which variables reach the program is said by its modules."""
         ranks = request.ntasks > 1 and request.launcher != "none"
         module = _HPC_MODULE.get(request.mpi, "--openmpi-pmi2" if ranks else "")
+        command = self.config.command or self.program
         return Invocation(
             argv=(
-                self.config.command or self.program,
+                command,
                 "shared-run" if ranks else "run",
                 "--rm",
+                _label(request),
                 *((module,) if ranks else ()),
                 *(("--gpu",) if request.gpu == "nvidia" else _DEVICES.get(request.gpu, ())),
                 *_paths(request),
@@ -102,6 +117,7 @@ class PodmanHpc:
             ),
             program=request.program,
             env=dict(request.env),
+            cleanup=_remove(command, request),
         )
 
 
@@ -131,6 +147,19 @@ class Docker:
             program=request.program,
             env=dict(request.env),
         )
+
+
+def _owner(request: ContainerRequest) -> Shell:
+    return shell.concat(f"hpcjob={PurePosixPath(request.folder).name}", shell.Shell('".${HPCJOB_ARRAY_INDEX:-}"'))
+
+
+def _label(request: ContainerRequest) -> Shell:
+    return shell.concat("--label=", _owner(request))
+
+
+def _remove(command: str, request: ContainerRequest) -> tuple[str | Shell, ...]:
+    """What removes containers of the job that have outlived it."""
+    return (command, "rm", "--force", "--time=2", "--filter", shell.concat("label=", _owner(request)))
 
 
 def _paths(request: ContainerRequest) -> Iterator[str | Shell]:

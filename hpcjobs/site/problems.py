@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, cast
 
-from hpcjobs import containers, plan, shell
+from hpcjobs import capabilities, containers, plan, shell
 from hpcjobs.errors import HpcjobError, PlanError
 from hpcjobs.model import JobSpec, Partition, Site
 from hpcjobs.site.yamlfile import dotted
@@ -244,10 +244,11 @@ def _written(site: Site) -> Iterator[Finding]:
 
 
 def _folders(site: Site) -> Iterator[Finding]:
-    for key in ("scratch", "jobs_folder"):
-        folder = getattr(site, key)
+    folders: dict[Loc, str] = {("scratch",): site.scratch, ("jobs_folder",): site.jobs_folder}
+    folders["image", "folder"] = site.image.folder
+    for loc, folder in folders.items():
         if folder and not folder.startswith(("/", "$")):
-            yield Finding((key,), f"{folder!r} is not a path from the root", f"write /{folder}, or $HOME/{folder}")
+            yield Finding(loc, f"{folder!r} is not a path from the root", f"write /{folder}, or $HOME/{folder}")
 
 
 def _detection(site: Site) -> Iterator[Finding]:
@@ -288,6 +289,10 @@ def _suspicious(site: Site) -> Iterator[Finding]:
     if site.scheduler.kind == "slurm" and site.launcher.kind == "none":
         hint = "write `launcher: {kind: srun}`, or `extends: slurm`"
         yield Finding(("launcher", "kind"), "no launcher: every job runs one rank", hint, "warning")
+    able = [one.kind for one in site.runtimes if not capabilities.lacks(one.kind, ["verify"])]
+    if site.image.verify and not able:
+        hint = "every job with an image will be refused: add apptainer to `runtimes`"
+        yield Finding(("image", "verify"), "no runtime of the site can check signatures", hint, "warning")
     if not site.description:
         yield Finding(("description",), "no description", "one line for `hpcjob site list`", "advice")
     if not site.detect:

@@ -57,8 +57,8 @@ def test_what_is_cut_short_is_refused(tmp_path: Path) -> None:
     ("content", "looks", "advice"),
     [
         (b"", "it is empty", "make it again"),
-        (bytes(257) + b"ustar\0" + bytes(300), "it is a tar archive", "apptainer build app.sif docker-archive:"),
-        (b"\x1f\x8b\x08" + bytes(600), "it is compressed with gzip", "docker-archive:"),
+        (bytes(257) + b"ustar\0" + bytes(300), "it is a tar archive", "hpcjob image convert "),
+        (b"\x1f\x8b\x08" + bytes(600), "it is compressed with gzip", "hpcjob image convert"),
         (b"#!/bin/sh\n", "it is a program", "after --"),
         (ELF_ARM, "it is a program", "after --"),
         (b"hello", "no known kind", ".sif files, squashfs files, and directories"),
