@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hpcjobs.shell import Shell
 
 _SERVICE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,30}", re.ASCII)
+_TELL_CHILD = '"$@" & trap "pkill -P $!" TERM; while kill -0 "$!" 2>/dev/null; do wait; done'
 _OVERLAY_FILES = (".img", ".ext3", ".sif", ".sqfs", ".squashfs", ".sqsh")
 
 
@@ -37,7 +38,7 @@ def wanted(spec: JobSpec, gpu: str, image: ImageFacts, files: frozenset[str] = f
     """
     asked = dict(_of_image(spec, image))
     for text in spec.bind:
-        bind = parse_bind(text, expand=False)
+        bind = parse_bind(text, spec.workdir or "/", expand=False)
         asked["bind"] = f"--bind {text}"
         if bind.readonly:
             asked["bind-readonly"] = f"--bind {text}"
@@ -57,8 +58,8 @@ def wanted(spec: JobSpec, gpu: str, image: ImageFacts, files: frozenset[str] = f
 def _of_image(spec: JobSpec, image: ImageFacts) -> Iterator[tuple[str, str]]:
     if image.kind != "none":
         yield image.kind, f"--image {image.path}"
-    for overlay in overlays(spec, "/"):
-        yield "overlay-folder" if overlay.is_folder else "overlay-image", f"--overlay {overlay.path}"
+    for text, overlay in zip(spec.overlay, overlays(spec, "/"), strict=True):
+        yield "overlay-folder" if overlay.is_folder else "overlay-image", f"--overlay {text}"
     options = {
         "app": ("app", f"--app {spec.app}"),
         "entrypoint": ("entrypoint", "--entrypoint"),
@@ -129,9 +130,19 @@ def _overlay(text: str, workdir: str) -> Overlay:
 def check_overlays(spec: JobSpec, found: Sequence[Overlay], ranks: int) -> None:
     """A layer has one writer: it is a file system that two kernels' mounts, or two FUSE processes, would destroy.
 
+    And a container has one writable layer (apptainer(1), "Overlays").
+
     Raises:
-        PlanError: several ranks, or tasks of an array, would write to one.
+        PlanError: several ranks, or tasks of an array, would write to one; or there are several to write to.
     """
+    written = [overlay.path for overlay in found if not overlay.readonly]
+    if len(written) > 1:
+        raise PlanError(
+            f"a container writes to one overlay, and there are {' and '.join(written)}",
+            hint=f"add :ro to all but one: --overlay {written[0]}:ro",
+        )
+    if written and spec.writable:
+        raise PlanError(f"--writable is one layer to write to, and {written[0]} another", hint="leave out one of them")
     writers = "tasks of an array" if spec.array else f"{ranks} ranks" if ranks > 1 else ""
     for overlay in found:
         if writers and not overlay.readonly:
@@ -176,11 +187,12 @@ def service_plan(
     invocation = runtime.wrap(request)
     per_node = service.per == "node" and shape.nodes > 1
     step = slurm and (per_node or bool(invocation.launcher_args))
-    words: tuple[tuple[str | Shell, ...], ...] = (invocation.argv, invocation.program)
+    tell = ("bash", "-c", _TELL_CHILD, "hpcjob") if invocation.serves_files else ()
+    words: tuple[tuple[str | Shell, ...], ...] = (tell, invocation.argv, invocation.program)
     if step:
         serve = ("bash", "-c", 'hpcjob_serve "$@"', "hpcjob", *invocation.stop, "--")
         words = (_step(shape.nodes if per_node else 1, invocation), serve, *words)
-    index = shell.Shell(".$HPCJOB_ARRAY_INDEX") if array else ""
+    index = shell.Shell('".$HPCJOB_ARRAY_INDEX"') if array else ""
     return ServicePlan(
         name=service.name,
         start=tuple(group for group in words if group),
@@ -189,13 +201,16 @@ def service_plan(
         stop=() if step else invocation.stop,
         env=dict(invocation.env),
         step=step,
+        setup=invocation.setup,
+        files=invocation.files,
         cleanup=invocation.cleanup,
     )
 
 
 def _step(nodes: int, invocation: Invocation) -> tuple[str | Shell, ...]:
     count = (f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1")
-    return ("srun", "--overlap", *count, "--cpu-bind=none", "--mpi=none", *invocation.launcher_args)
+    # --mem=0: of the memory that the program's step has; else the one that comes second is refused.
+    return ("srun", "--overlap", "--mem=0", *count, "--cpu-bind=none", "--mpi=none", *invocation.launcher_args)
 
 
 def _ready(

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import stat
-import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,6 +37,7 @@ _STORE_PULL = {
 }
 # Bytes of a file whose digest is taken for a dry run too: a tenth of a second.
 _SMALL = 100_000_000
+_LONGEST_CONFIG = 16 << 20
 _PULL_TIMEOUT = 3600.0
 _VERIFY_TIMEOUT = 300.0
 
@@ -216,7 +216,7 @@ class Images:
 
         if asked.scheme == "library":
             return self.folder.place(f"{asked.slug}{library.suffix(form)}"), asked.digest
-        digest = asked.digest or self._resolve(asked).digest
+        digest = asked.digest or self._fitting(asked, form).digest
         return self.folder.place(asked.file_name(digest, library.suffix(form))), digest
 
     def pull(self, asked: Reference, form: str) -> tuple[Path, str]:
@@ -233,13 +233,17 @@ class Images:
             return self._library_pull(asked)
         if asked.digest and (there := self.folder.place(asked.file_name(asked.digest, library.suffix(form)))).is_file():
             return there, asked.digest
+        manifest = self._fitting(asked, form)
+        make = lambda work, target: self._fetch(asked, manifest, work, target)  # noqa: E731
+        return self._keep(asked, manifest.digest, make, form), manifest.digest
+
+    def _fitting(self, asked: Reference, form: str) -> Manifest:
         manifest = self._resolve(asked)
         if manifest.is_sif and form != "sif":
             raise PlanError(
                 f"{asked.name} is a SIF file, which this runtime cannot run", hint="use --runtime apptainer"
             )
-        make = lambda work, target: self._fetch(asked, manifest, work, target)  # noqa: E731
-        return self._keep(asked, manifest.digest, make, form), manifest.digest
+        return manifest
 
     def _fetch(self, asked: Reference, manifest: Manifest, work: Path, target: Path) -> None:
         from hpcjobs.images import convert, flatten
@@ -270,7 +274,9 @@ class Images:
         def fetch(work: Path, target: Path) -> None:
             self._telling.say(f"pulling {asked.name}")
             tools.run(
-                (tools.apptainer(), "pull", "--disable-cache", str(target), asked.exact), f"pulling {asked}", work
+                (tools.apptainer("library:// is read"), "pull", "--disable-cache", str(target), asked.exact),
+                f"pulling {asked}",
+                work,
             )
 
         if asked.digest:
@@ -307,12 +313,14 @@ class Images:
         return Registry(asked.registry, credentials=login)
 
     def _store_pull(self, config: RuntimeConfig, pinned: Reference) -> None:
+        from hpcjobs.runtimes.shifter import gateway_name
+
         name = pinned.exact.partition("://")[2]
         program, verb = _STORE_PULL[config.kind]
         command = (
             program if config.kind == "shifter" else config.command or program,
             verb,
-            f"docker:{pinned.name.partition('@')[0]}" if config.kind == "shifter" else name,
+            f"docker:{gateway_name(str(pinned))}" if config.kind == "shifter" else name,
         )
         self._telling.say(f"pulling {name} with {command[0]}")
         done = self._runner(command, timeout=_PULL_TIMEOUT)
@@ -345,7 +353,9 @@ class Images:
         """
         from hpcjobs.images import convert
 
-        tool = convert.Tools(self._runner).apptainer()
+        if inspect(path).kind != "sif":
+            raise PlanError(f"only SIF images can be signed, not {path}", hint=f"hpcjob image convert {path} app.sif")
+        tool = convert.Tools(self._runner).apptainer("signatures are checked")
         done = self._runner((tool, "verify", *self._site.image.verify_options, path), timeout=_VERIFY_TIMEOUT)
         if done.code == 0:
             return (done.out + done.err).strip()
@@ -370,7 +380,7 @@ class Images:
 
         if inspect(path).kind != "sif":
             raise PlanError(f"only SIF images can be signed, not {path}", hint=f"hpcjob image convert {path} app.sif")
-        command = (convert.Tools(self._runner).apptainer(), "sign", *options, path)
+        command = (convert.Tools(self._runner).apptainer("SIF images are signed"), "sign", *options, path)
         if code := foreground(command):
             raise PlanError(f"{path} was not signed: {command[0]} ended with exit code {code}", hint=_KEY_HINT)
 
@@ -396,8 +406,13 @@ class Images:
         return contents.of_registry(name, manifest.digest, manifest.size, config)
 
     def _config(self, asked: Reference, manifest: Manifest) -> dict[str, Any]:
-        with tempfile.TemporaryDirectory(prefix="hpcjob-") as folder:
+        from tempfile import TemporaryDirectory
+
+        with TemporaryDirectory(prefix="hpcjob-") as folder:
             file = Path(folder) / "config"
+            if manifest.config.size > _LONGEST_CONFIG:
+                size = manifest.config.size
+                raise PlanError(f"the configuration of {asked.name} has {size} bytes", hint="it is no image")
             self._registry(asked).download(asked, manifest.config, file)
             return dict(json.loads(file.read_bytes() or b"{}"))
 
@@ -409,15 +424,22 @@ class Images:
         """
         from hpcjobs.images import convert
 
+        form = self._form(source)
+        if convert.form_of(target) == "docker-archive":
+            raise PlanError(
+                f"archives like {target} are not written", hint="write app.sif, app.sqfs, or a folder's name"
+            )
         return self._make(
             target,
             lambda made, work: convert.convert(
-                source, self._form(source), made, work, convert.Tools(self._runner), arch=os.uname().machine
+                source, form, made, work, convert.Tools(self._runner), arch=os.uname().machine
             ),
             force=force,
         )
 
     def _form(self, source: str) -> Form:
+        if "://" in source:
+            raise PlanError(f"{source} is in a registry", hint=f"hpcjob image pull {source}; then convert its file")
         form = self.report(source).format
         if form == "oci-archive":
             raise PlanError(
@@ -471,9 +493,12 @@ class Images:
 
         self._may_build()
         _check_target(Path(target), force=force)
+        if convert.form_of(target) != "sif":
+            raise PlanError(f"a job builds a SIF image, not {target}", hint="write -o app.sif, then convert it")
         work = str(Path(target).with_name(f".{Path(target).name}.building"))
         recipe = build.recipe(source, target, work, convert.Tools(self._runner), fakeroot=fakeroot)
-        commands: list[tuple[str, ...]] = [("mkdir", "-p", work), *recipe.commands]
+        # What an earlier job has left there podman would not write over.
+        commands: list[tuple[str, ...]] = [("rm", "-rf", work), ("mkdir", "-p", work), *recipe.commands]
         if recipe.form != "sif":
             kind = {"docker-archive": "docker-archive:"}.get(recipe.form, "")
             tool = convert.Tools(self._runner).apptainer()
@@ -491,33 +516,37 @@ class Images:
 
     def _make(self, target: str, make: Callable[[Path, Path], None], *, force: bool) -> Path:
         """`make(file to write, work folder)`, beside the target, which is whole or as it was."""
+        from tempfile import mkdtemp
+
         path = Path(target).absolute()
         _check_target(path, force=force)
         try:
-            work = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+            work = Path(mkdtemp(prefix=f".{path.name}.", dir=path.parent))
         except OSError as error:
             raise StoreError(
                 f"{path.parent} cannot be written: {error.strerror}", hint=f"see: ls -ld {path.parent}"
             ) from error
         try:
-            made = work / f"made{path.suffix}"
+            made = work / "made" / path.name  # by its name, which the tools' errors tell
+            made.parent.mkdir()
             make(made, work)
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
+            if made.is_dir():
+                path.unlink(missing_ok=True)  # a folder takes the place of a folder only
             made.replace(path)
         finally:
             _remove_tree(work)
         return path
 
     def prune(self, unused_since: float, in_use: Collection[str], *, dry_run: bool) -> list[Removed]:
-        """Remove pulled images that no active job needs (`in_use`), pulled or used last before `unused_since`.
+        """Remove images of one's own that no active job needs (`in_use`), pulled or used last before `unused_since`.
 
-        Also what interrupted pulls have left there for a day. What cannot be removed is told with its reason.
+        Used by anybody who shares the folder. Also what interrupted pulls have left there for a day. What cannot be
+        removed is told with its reason.
         """
         found = [
             Removed(kept.path, kept.size)
             for kept in self.folder.images()
-            if kept.path not in in_use and max(kept.pulled, _last_read(kept.path)) < unused_since
+            if kept.path not in in_use and self.folder.last_used(kept) < unused_since and _is_own(kept.path)
         ]
         found += [Removed(str(path), _size(path)) for path in self.folder.left_over(time.time() - _DAY)]
         return found if dry_run else [self._removed(one) for one in found]
@@ -531,15 +560,17 @@ class Images:
 
 
 def _check_target(path: Path, *, force: bool) -> None:
+    if path.is_dir():
+        raise PlanError(f"{path} is a folder that is there already", hint="choose another name, or remove it yourself")
     if path.exists() and not force:
         raise PlanError(f"{path} exists already", hint="choose another name, or add --force")
 
 
-def _last_read(path: str) -> float:
+def _is_own(path: str) -> bool:
     try:
-        return Path(path).stat().st_atime
+        return Path(path).stat().st_uid == os.getuid()
     except OSError:
-        return 0.0
+        return False
 
 
 def _size(path: Path) -> int:

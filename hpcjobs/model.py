@@ -458,6 +458,7 @@ class ContainerRequest:
     app: str = ""
     key: ImageKey | None = None
     instance: str | Shell = ""  # name of an instance to start, instead of the program
+    service: str = ""  # its name, if it runs beside the job's own program
     folder: str = ""  # of the job
     launcher: str = "none"  # its kind
 
@@ -478,6 +479,8 @@ class Invocation:
     node_setup: tuple[tuple[str | Shell, ...], ...] = ()  # commands run once on each node, before the launch
     stop: tuple[str | Shell, ...] = ()  # what ends an instance
     enter: tuple[str | Shell, ...] = ()  # what runs a command in it
+    # Whether what is started serves the image's files to the program, its child, which alone is to be told to end.
+    serves_files: bool = False
     cleanup: tuple[str | Shell, ...] = ()  # run at the job's end on the batch node: ends what the runtime left there
     files: dict[str, str] = field(default_factory=dict)  # written to the job's folder at submission
     notes: tuple[str, ...] = ()
@@ -549,6 +552,8 @@ class ServicePlan:
     stop: tuple[str | Shell, ...] = ()
     env: dict[str, str | Shell] = field(default_factory=dict)
     step: bool = False  # whether it is a step of the scheduler, which stops when its input is closed
+    setup: tuple[Shell, ...] = ()  # as of its invocation
+    files: dict[str, str] = field(default_factory=dict)
     cleanup: tuple[str | Shell, ...] = ()
 
 

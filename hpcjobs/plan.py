@@ -48,7 +48,8 @@ _LONGEST_NAME = 200  # bytes; slurmdbd keeps 255
 
 # Directives that hpcjob writes or needs for itself, and what to use instead.
 _OWN = {
-    "--job-name": "-J", "--nodes": "-N", "--ntasks": "-n", "--ntasks-per-node": "--ntasks-per-node",
+    "--job-name": "-J", "--tasks": "-n", "--tasks-per-node": "--ntasks-per-node",
+    "--nodes": "-N", "--ntasks": "-n", "--ntasks-per-node": "--ntasks-per-node",
     "--cpus-per-task": "-c", "--gpus-per-node": "--gpus-per-node", "--mem": "--mem", "--mem-per-cpu": "--mem-per-cpu",
     "--time": "-t", "--partition": "-p", "--account": "-A", "--qos": "--qos", "--constraint": "-C",
     "--reservation": "--reservation", "--licenses": "-L", "--hold": "--hold", "--requeue": "--requeue",
@@ -250,9 +251,13 @@ def resolve(
         image_source=image.source,
         image_stamp=image.stamp if image.digest else "",
         image_changed=changed,
-        needed=(
-            *containers.needed(spec, host, image, workdir),
-            *(one.path for _, one, _ in services if one.path.startswith("/") and one.path != image.path),
+        needed=tuple(
+            dict.fromkeys(
+                (
+                    *containers.needed(spec, host, image, workdir),
+                    *(one.path for _, one, _ in services if one.path.startswith("/") and one.path != image.path),
+                )
+            )
         ),
         runtime=runtime.name,
         launcher=launcher.name,
@@ -285,10 +290,18 @@ def resolve(
         env={**invocation.env, **launch.env},
         scratch=site.scratch,
         clean_env=spec.clean_env,
-        setup=(*invocation.setup, *_on_each_node(invocation, site, shape)),
+        setup=tuple(
+            dict.fromkeys(
+                (
+                    *invocation.setup,
+                    *_on_each_node(invocation, site, shape),
+                    *(line for one in beside for line in one.setup),
+                )
+            )
+        ),
         services=beside,
         cleanup=tuple(dict.fromkeys(c for c in (invocation.cleanup, *(each.cleanup for each in beside)) if c)),
-        files=invocation.files,
+        files={**invocation.files, **{name: text for one in beside for name, text in one.files.items()}},
         notes=(*notes, *_as_notes(runtime.name, invocation.notes), *_as_notes(launcher.name, launch.notes)),
     )
 
@@ -340,6 +353,7 @@ def _services(
             app="",
             key=None,
             instance="" if service.command else _instance_name(service.name),
+            service=service.name,
             launcher="none",
         )
         found.append(containers.service_plan(service, own, runtime, shape=shape, slurm=slurm, array=bool(spec.array)))

@@ -135,7 +135,8 @@ class Service:
         asked = replace(asked, workdir=workdir, image=_absolute_image(asked.image))
         image, runtime = images.choose(asked, final=final)
         services = [(one, *images.for_service(one, asked, image, runtime, final=final)) for one in asked.services]
-        spec = replace(spec, workdir=workdir, image=images.pinned(asked.image, image))
+        pinned = tuple(replace(one, image=images.pinned(one.image, facts)) for one, facts, _ in services)
+        spec = replace(spec, workdir=workdir, image=images.pinned(asked.image, image), services=pinned)
         now, tag = self._clock(), paths.new_tag()
         name = spec.name or (Path(spec.command[0]).name if spec.command else "")
         host = HostFacts(
@@ -594,6 +595,17 @@ class Service:
             )
         pattern = record.output if stream == "output" else record.error
         return Path(paths.expand_pattern(pattern, native_id=record.native_id, index=index, name=record.name))
+
+    def images_in_use(self, paths: Iterable[str]) -> set[str]:
+        """Those of the image files that an active job names: as its own, or in its script, for a service."""
+        paths = list(paths)
+        found = set()
+        for record in self.active():
+            found.add(record.image)
+            with suppress(NotFoundError):  # the job's folder was removed
+                script = self.script_of(record)
+                found.update(path for path in paths if path in script)
+        return found
 
     def plan_of(self, record: JobRecord) -> dict[str, object]:
         """The stored plan (plan.json)."""

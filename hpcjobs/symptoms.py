@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _SYMPTOMS: tuple[tuple[str, str], ...] = (
     (
-        r"user namespace.*(disabled|not permitted|failed)|can't init user\+mount namespaces"
+        r"user namespace.*(disabled|not permitted|failed|exceeded)|can't init user\+mount namespaces"
         r"|cannot clone: (Operation|No space)",
         "containers of ordinary users are switched off on that node (user namespaces): tell the support staff",
     ),
@@ -27,6 +27,12 @@ _SYMPTOMS: tuple[tuple[str, str], ...] = (
         "the image is not there on one of the nodes: keep it on a file system that all of them see",
     ),
     (r"--passphrase or --pem-path missing", "the image is encrypted: --image-key FILE"),
+    (
+        r"server gave HTTP response to HTTPS client",
+        "that registry speaks plain http: the support staff can allow it in registries.conf",
+    ),
+    (r"Password incorrect|failed to decrypt|unable to decrypt", "the key does not open the image: --image-key"),
+    (r"failed to set working directory", "the image has no such folder: --container-workdir"),
     (r"Could not locate the container application", "hpcjob image inspect tells the apps of the image"),
     (r"[Ee]xec format error", "the image or the program is made for another CPU: hpcjob image inspect"),
     (r"version `GLIBC_[\d.]+' not found", "the program or a library needs a newer system than the image: rebuild it"),

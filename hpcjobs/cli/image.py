@@ -11,7 +11,6 @@ from hpcjobs import process
 from hpcjobs.cli import out, progress
 from hpcjobs.errors import UsageError
 from hpcjobs.image_service import Images, Removed, Telling
-from hpcjobs.service import Service
 from hpcjobs.units import Duration, nearest
 
 if TYPE_CHECKING:
@@ -103,6 +102,7 @@ def build(
         out.say(str(images.build(recipe, target, process.foreground, fakeroot=fakeroot, force=force)))
         return 0
     from hpcjobs.model import JobSpec
+    from hpcjobs.service import Service
 
     spec = JobSpec(
         command=images.build_command(recipe, target, fakeroot=fakeroot, force=force),
@@ -160,8 +160,10 @@ def prune(
 
     Those that no active job needs and nobody has used for a while; and what interrupted pulls have left.
     """
-    in_use = {record.image for record in Service().active()}
+    from hpcjobs.service import Service
+
     images = _images(_site(site, site_file))
+    in_use = Service().images_in_use(kept.path for kept in images.folder.images())
     removed = images.prune(out.now() - Duration.parse(older_than), in_use, dry_run=dry_run)
     if json:
         out.dump(removed=[asdict(one) for one in removed])

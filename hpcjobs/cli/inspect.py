@@ -26,7 +26,9 @@ def inspect(image: ImageName, *, json: Json = False) -> int:
     """
     found = _remote(image) if "://" in image else report.report(image, runner=_run, cache=paths.cache_home() / "images")
     if json:
-        out.dump(image=asdict(found))
+        out.dump(
+            image={key: value for key, value in asdict(found).items() if key != "complete"}
+        )  # which is the cache's
     else:
         for key, value in _lines(found):
             out.say(f"{key:<12}{out.clean(value)}")

@@ -88,7 +88,7 @@ def _say(service: Service, record: JobRecord) -> None:
 
 
 def _say_note(note: Mapping[str, str]) -> None:
-    out.say(f"  {note['subject']:<10}{out.clean(note['decision'])}" + (f" ({note['why']})" if note["why"] else ""))
+    out.say(f"  {note['subject']:<9} {out.clean(note['decision'])}" + (f" ({note['why']})" if note["why"] else ""))
 
 
 def _facts(record: JobRecord) -> Iterator[tuple[str, str]]:

@@ -321,7 +321,10 @@ def _render(prepared: Prepared, *, json: bool) -> int:
     out.data(prepared.script.text)
     out.tell(f"not submitted: {out.clean(plan.name)} for site {plan.site}")
     for note in plan.notes:
-        out.tell(f"  {note.subject:<10}{out.clean(note.decision)}" + (f" ({out.clean(note.why)})" if note.why else ""))
+        out.tell(f"  {note.subject:<9} {out.clean(note.decision)}" + (f" ({out.clean(note.why)})" if note.why else ""))
+    for name, text in plan.files.items():
+        out.tell(f"beside it, {name}:")
+        out.tell(text.rstrip("\n"))
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,12 +49,14 @@ def _definition(path: Path, target: str, work: str, tools: Tools, *, fakeroot: b
         raise PlanError(f"a .def file builds a SIF image, not {target}", hint="write -o app.sif, then convert it")
     made = f"{work}/{Path(target).name}"
     options = ("--fakeroot",) if fakeroot else ()
-    return Recipe(((tools.apptainer(), "build", *options, made, str(path)),), made, "sif")
+    return Recipe(((tools.apptainer("a .def file is built"), "build", *options, made, str(path)),), made, "sif")
 
 
 def _dockerfile(path: Path, work: str, tools: Tools) -> Recipe:
     archive = f"{work}/image.tar"
-    tag = f"localhost/hpcjob-build:{Path(work).name.strip('.').lower()}"
+    # A tag has at most 128 of these characters, and none of `.-` at its begin.
+    name = re.sub(r"[^a-z0-9_.-]", "-", Path(work).name.lower())[-100:].lstrip(".-")
+    tag = f"localhost/hpcjob-build:{name}"
     context = str(path.parent)
     for builder in _BUILDERS:
         if tools.which(builder):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from hpcjobs.errors import PlanError, StoreError
 from hpcjobs.images import flatten, sif
-from hpcjobs.images.registry import storing
+from hpcjobs.images.storing import storing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -40,8 +40,8 @@ class Tools:
     which: Callable[[str], str | None] = shutil.which
     environ: Mapping[str, str] | None = None
 
-    def apptainer(self) -> str:
-        """Apptainer, or Singularity.
+    def apptainer(self, what: str = "SIF images are made") -> str:
+        """Apptainer, or Singularity; `what` is done by it.
 
         Raises:
             PlanError: neither is here.
@@ -49,8 +49,8 @@ class Tools:
         found = self.which("apptainer") or self.which("singularity")
         if not found:
             raise PlanError(
-                "SIF images are made by apptainer or singularity, and neither is on PATH",
-                hint="load its module, or make a squashfs file or a folder instead: -o app.sqfs",
+                f"{what} by apptainer or singularity, and neither is on PATH",
+                hint="load its module (module avail), or do it on a machine that has it",
             )
         return found
 
@@ -120,6 +120,8 @@ def convert(source: str, form: Form, target: Path, work: Path, tools: Tools, *, 
 
 
 def _to_sif(source: str, form: Form, target: Path, work: Path, tools: Tools) -> None:
+    if form == "sif":
+        _readable(source)
     prefix = {"docker-archive": "docker-archive:", "oci-layout": "oci:"}.get(form, "")
     # Else its cache, in the home, would get a copy of all layers.
     options = ("--disable-cache",) if prefix else ()
@@ -139,13 +141,9 @@ def unpack(source: str, form: Form, target: Path, work: Path, tools: Tools, *, a
             shutil.copytree(source, target, symlinks=True)
     elif form in ("docker-archive", "oci-layout"):
         read = flatten.read_docker_archive if form == "docker-archive" else None
-        config, layers = (
-            read(Path(source), work / "archive")
-            if read
-            else flatten.read_oci_layout(Path(source.partition(":")[0]), arch)
-        )
+        config, layers = read(Path(source), work / "archive") if read else flatten.read_oci_layout(Path(source), arch)
         with storing(target.parent):
-            flatten.flatten(layers, target)
+            flatten.flatten(layers, target, runner=tools.runner)
             _finish(target, config)
     else:
         tools.need("unsquashfs")
@@ -154,15 +152,25 @@ def unpack(source: str, form: Form, target: Path, work: Path, tools: Tools, *, a
         tools.run(argv, f"unpacking {source}", target.parent)
 
 
+def _readable(source: str) -> sif.Sif:
+    """What the header of a SIF file says.
+
+    Raises:
+        PlanError: it is encrypted.
+    """
+    found = sif.read(source)
+    if found.encrypted:
+        raise PlanError(f"{source} is encrypted", hint=f"apptainer build --sandbox FOLDER {source} asks for its key")
+    return found
+
+
 def _offset(source: str) -> int:
     """Where the file system begins in a SIF file, in bytes.
 
     Raises:
         PlanError: it is encrypted, or no squashfs.
     """
-    found = sif.read(source)
-    if found.encrypted:
-        raise PlanError(f"{source} is encrypted", hint=f"apptainer build --sandbox FOLDER {source} asks for its key")
+    found = _readable(source)
     if found.primary is None or found.primary.filesystem != "squashfs":
         raise PlanError(f"{source} holds no squashfs file system", hint="build it anew with a current Apptainer")
     return found.primary.offset

@@ -29,6 +29,8 @@ ELF_ARCH = {
     0xF3: "riscv64",
 }
 _REFERENCE = re.compile(r"[a-z][a-z0-9+.-]*://.")
+# What can only be the host of a registry, or a tag.
+_NAME = re.compile(r".*(/[\w-]+(\.[\w-]+)+(:\d+)?/|:[\w.-]+$)")
 _ROOTS = ("bin", "usr", "ch")
 _LIST_TIMEOUT = 20.0
 # `drwxr-xr-x root/root    27 2026-11-21 01:36 /ch`: unsquashfs(1), -ll.
@@ -52,6 +54,8 @@ def inspect(image: str, *, targets: Iterable[str] = (), runner: Runner | None = 
     try:
         if path.is_dir():
             return _directory(path, targets)
+        if path.exists() and not path.is_file():
+            raise PlanError(f"{image} is no file and no folder", hint=f"see: ls -ld {image}")
         with path.open("rb") as file:
             head = file.read(512)
     except FileNotFoundError:
@@ -93,8 +97,12 @@ def _check_whole(path: Path, needed: int) -> None:
 
 
 def _absent(path: Path) -> NotFoundError:
+    if _NAME.match(path.as_posix()) and not path.parent.exists():
+        return NotFoundError(f"there is no image {path}", hint="for a name in a registry, write docker:// before it")
     try:
         beside = [entry.name for entry in path.parent.iterdir()]
+    except FileNotFoundError:
+        return NotFoundError(f"there is no image {path}", hint=f"there is no folder {path.parent} either")
     except OSError:
         return NotFoundError(f"there is no image {path}", hint=f"the folder {path.parent} cannot be read")
     found = nearest(path.name, beside) if beside else "it is empty"
@@ -119,9 +127,12 @@ def _looks_like(head: bytes, image: str) -> tuple[str, str]:
 
 def _directory(path: Path, targets: Iterable[str]) -> ImageFacts:
     if not any((path / name).exists() for name in _ROOTS):
+        layout = (path / "oci-layout").is_file()
         raise PlanError(
             f"{path} is a folder, and not a container image: it has no {', '.join(_ROOTS)}",
-            hint="name the image itself, or the root folder of an unpacked one",
+            hint=f"it is an OCI layout: hpcjob image convert {path} app.sif"
+            if layout
+            else "name the image itself, or the root folder of an unpacked one",
         )
 
     def has(target: str) -> bool:

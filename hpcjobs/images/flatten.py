@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 
 from hpcjobs.errors import PlanError
-from hpcjobs.images.registry import PLATFORMS, choose, read_blob, storing
+from hpcjobs.images.registry import PLATFORMS, choose, read_blob
+from hpcjobs.images.storing import storing
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -139,7 +140,14 @@ def _sound(member: _AnyMember) -> _AnyMember:
     # tarfile goes back to an earlier entry then, for ever (CVE-2025-8194).
     if member.size < 0:
         raise _ReadError(f"an entry has {member.size} bytes")
+    # tarfile reads them whole, and they hold names.
+    if member.type in _HEADERS and member.size > _LONGEST_HEADER:
+        raise _ReadError(f"the name of an entry has {member.size} bytes")
     return member
+
+
+_HEADERS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+_LONGEST_HEADER = 1 << 20
 
 
 # `_Member.fromtarfile` has a parameter that hides the module.
@@ -199,6 +207,9 @@ class _Changes:
         elif member.issym():
             self._remove(path)
             os.symlink(self._checked(member.linkname), path)
+        elif member.issparse():
+            # No builder of images writes them, and some bytes of a layer would be a disk full of zeros.
+            raise self._hostile(f"{member.name} (a sparse file)")
         elif member.isfile():
             self._write(path, tar, member)
         else:

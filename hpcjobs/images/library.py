@@ -1,8 +1,10 @@
 """The folder of pulled images: what is in it, under which name, and how it gets there whole.
 
 A file's name holds the beginning of its digest, so that a name never stands for two images. Beside each lies
-`NAME.json`, which says where it came from. What is being made lies in `.pull-USER-NAME`, and is moved to its name
-when it is whole; a pull that was cut short is continued there.
+`NAME.json`, which says where it came from, and `.used-NAME`, whose age tells when it was used last. What is being made
+lies in `.pull-USER-NAME`, and is moved to its name when it is whole; a pull that was cut short is continued there.
+
+People who share a folder trust each other: whoever may write there may put anything under any name.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import fcntl
 import json
 import os
 import shutil
-import tempfile
+import stat
 import threading
 import time
 from contextlib import contextmanager, suppress
@@ -20,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcjobs.errors import StoreError
-from hpcjobs.images.registry import storing
+from hpcjobs.images.storing import storing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -65,29 +67,64 @@ class Folder:
         """
         target = self.place(name)
         if target.is_file():
-            return target
+            return self._used(target, digest)
         with storing(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
-            work = self.root / f"{_WORK}{os.getuid()}-{name}"
-        with self._lock(name, waiting):
+        with self._lock(name, waiting) as alone:
             if target.is_file():
-                return target
+                return self._used(target, digest)
+            work = self.root / f"{_WORK}{os.getuid()}-{name}"
+            if not alone:
+                work = work.with_name(f"{work.name}-{os.uname().nodename}-{os.getpid()}")
             with storing(self.root):
                 work.mkdir(mode=0o700, exist_ok=True)
-            made = work / name
-            made.unlink(missing_ok=True)
+                os.utime(work)  # or `left_over` may take it for an old one
+            # What a killed pull has started may still write to the name it was given.
+            made = work / str(os.getpid()) / name
+            with storing(self.root):
+                made.parent.mkdir(exist_ok=True)
             make(work, made)
             self._keep(made, target, source, digest)
         shutil.rmtree(work, ignore_errors=True)
+        return self._used(target, digest)
+
+    def _used(self, target: Path, digest: str) -> Path:
+        """The image, marked as used now.
+
+        Raises:
+            StoreError: it is another image, or was not put there by hpcjobs.
+        """
+        known = _described(target)
+        if known is None or known.digest != digest:
+            raise StoreError(
+                f"{target} is in the way: it is not the image {digest[:19]}…, or was not pulled by hpcjob",
+                hint=f"remove it with its notes, then try again: rm {target} {target}.json",
+            )
+        with suppress(OSError):  # it then looks unused to `prune`, which is for who can write here
+            descriptor = _open_lock(self._mark(target))
+            os.utime(descriptor)
+            os.close(descriptor)
         return target
+
+    def _mark(self, path: Path) -> Path:
+        return path.with_name(f".used-{path.name}")
+
+    def last_used(self, kept: Kept) -> float:
+        """When it was pulled, or used by a submission since (Unix seconds)."""
+        try:
+            return max(kept.pulled, self._mark(Path(kept.path)).stat().st_mtime)
+        except OSError:
+            return kept.pulled
 
     def _keep(self, made: Path, target: Path, source: str, digest: str) -> None:
         size = made.stat().st_size
-        about = Kept(str(target), source, digest, size, time.time(), os.environ.get("USER", ""))
+        about = Kept(str(target), source, digest, size, time.time(), _user())
         notes = made.with_name(f"{made.name}.json")
         with storing(self.root):
             notes.write_text(json.dumps(asdict(about), indent=1), "utf-8")
-            made.chmod(0o644 & ~_umask())
+            # Who may look into the folder may run what is in it, whatever the umask of who pulled it.
+            made.chmod(0o600 | stat.S_IMODE(self.root.stat().st_mode) & 0o044)
+            notes.chmod(made.stat().st_mode & 0o777)
             with made.open("rb") as file:
                 os.fsync(file.fileno())
             notes.replace(target.with_name(f"{target.name}.json"))
@@ -96,17 +133,20 @@ class Folder:
     @contextmanager
     def scratch(self, name: str) -> Iterator[Path]:
         """A work folder beside the images, gone at the end."""
+        from tempfile import mkdtemp
+
         with storing(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
-            work = Path(tempfile.mkdtemp(prefix=f"{_WORK}{os.getuid()}-{name}-", dir=self.root))
+            work = Path(mkdtemp(prefix=f"{_WORK}{os.getuid()}-{name}-", dir=self.root))
         try:
             yield work
         finally:
             shutil.rmtree(work, ignore_errors=True)
 
     @contextmanager
-    def _lock(self, name: str, waiting: Callable[[], None]) -> Iterator[None]:
-        """One maker of a file at a time. A file system without locks has none: then two make it, each whole."""
+    def _lock(self, name: str, waiting: Callable[[], None]) -> Iterator[bool]:
+        """One maker of a file at a time; False on a file system without locks, where there may be others."""
+        alone = True
         path = self.root / f".lock-{name}"
         with storing(self.root):
             descriptor = _open_lock(path)
@@ -126,13 +166,13 @@ class Folder:
                         waiting()
                     fcntl.lockf(descriptor, fcntl.LOCK_EX)
                 except OSError:
-                    pass  # ENOLCK, ENOSYS: no locks on this file system
-                yield
+                    alone = False  # ENOLCK, ENOSYS: no locks on this file system
+                yield alone
         finally:
             os.close(descriptor)
 
     def images(self) -> list[Kept]:
-        """What is there, oldest first; a file whose notes are lost or damaged is described by itself."""
+        """What was pulled to there, oldest first; files that hpcjobs did not make are none of its business."""
         try:
             there = [entry for entry in self.root.iterdir() if not entry.name.startswith(".")]
         except FileNotFoundError:
@@ -140,14 +180,15 @@ class Folder:
         except OSError as error:
             raise StoreError(f"{self.root} cannot be read: {error.strerror}", hint=f"see: ls -ld {self.root}") from None
         files = [entry for entry in there if entry.suffix in _SUFFIXES.values() and entry.is_file()]
-        return sorted(map(_described, files), key=lambda kept: (kept.pulled, kept.path))
+        return sorted(filter(None, map(_described, files)), key=lambda kept: (kept.pulled, kept.path))
 
     def left_over(self, before: float) -> list[Path]:
         """Work folders and locks of pulls that nobody has touched since `before` (Unix seconds)."""
         if not self.root.is_dir():
             return []
         found = [entry for entry in self.root.iterdir() if entry.name.startswith((_WORK, ".lock-"))]
-        return sorted(entry for entry in found if entry.stat().st_mtime < before)
+        found += [entry for entry in self.root.glob(".used-*") if not self.place(entry.name[len(".used-") :]).exists()]
+        return sorted(entry for entry in found if _changed(entry) < before)
 
     def remove(self, path: Path) -> None:
         """Remove an image with its notes, or what a pull left.
@@ -161,6 +202,7 @@ class Folder:
             else:
                 path.unlink(missing_ok=True)
                 path.with_name(f"{path.name}.json").unlink(missing_ok=True)
+                self._mark(path).unlink(missing_ok=True)
         except OSError as error:
             raise StoreError(
                 f"{error.filename or path} cannot be removed: {error.strerror}", hint=f"see: ls -ld {self.root} {path}"
@@ -188,17 +230,29 @@ def _open_lock(path: Path) -> int:
             os.umask(mask)
 
 
-def _described(path: Path) -> Kept:
-    status = path.stat()
+def _described(path: Path) -> Kept | None:
+    """What the notes say of a file; None if there are none, or damaged ones."""
     try:
+        size = path.stat().st_size
         notes = json.loads(path.with_name(f"{path.name}.json").read_text("utf-8"))
         source, digest, by = (str(notes[key]) for key in ("source", "digest", "by"))
-        return Kept(str(path), source, digest, status.st_size, float(notes["pulled"]), by)
+        return Kept(str(path), source, digest, size, float(notes["pulled"]), by)
     except (OSError, ValueError, KeyError, TypeError):
-        return Kept(str(path), "", "", status.st_size, status.st_mtime)
+        return None
 
 
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
+def _user() -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
+def _changed(path: Path) -> float:
+    """When it was changed last; what has gone meanwhile is as if it were new."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return time.time()

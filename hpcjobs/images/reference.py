@@ -111,7 +111,10 @@ def parse(text: str) -> Reference:
     """
     scheme, separator, rest = text.partition("://")
     if not separator:
-        raise UsageError(f"{text!r} does not say where the image is", hint=f"type docker://{text or 'ubuntu:24.04'}")
+        name = re.sub(r"^docker:/*", "", text)
+        is_file = text.startswith(("/", ".")) or not name
+        hint = "files need no pull; names are docker://ubuntu:24.04" if is_file else f"type docker://{name}"
+        raise UsageError(f"{text!r} does not say where the image is", hint=hint)
     if scheme not in SCHEMES:
         raise UsageError(
             f"{scheme}:// is no kind of image reference (in {text})",

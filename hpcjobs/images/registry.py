@@ -12,7 +12,6 @@ signed.
 from __future__ import annotations
 
 import base64
-import errno
 import hashlib
 import http.client
 import json
@@ -26,18 +25,18 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from hpcjobs import __version__
-from hpcjobs.errors import HpcjobError, NotFoundError, PlanError, StoreError, UnreachableError, UsageError
+from hpcjobs.errors import HpcjobError, NotFoundError, PlanError, UnreachableError, UsageError
 from hpcjobs.images.reference import DOCKER_HUB, check_digest
+from hpcjobs.images.storing import storing
 from hpcjobs.units import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from email.message import Message
 
     from typing_extensions import Self
@@ -634,30 +633,6 @@ def _said(answer: Answer) -> str:
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def storing(folder: Path) -> Generator[None, None, None]:
-    """Errors of what is written below a folder, as of hpcjobs.
-
-    Raises:
-        StoreError: names the folder, and its free space in bytes if that is what it lacks.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
-            raise StoreError(
-                f"{error.filename or folder} cannot be written: {error.strerror}", hint=f"see: ls -ld {folder}"
-            ) from None
-        try:
-            free = f"{shutil.disk_usage(folder).free / 1e9:.1f} GB free"
-        except OSError:
-            free = "free space unknown"
-        raise StoreError(
-            f"no space left in {folder} ({free}): {error.strerror}",
-            hint="your quota may be less than what is free: remove what is old there, or choose another folder",
-        ) from None
 
 
 class _Part:

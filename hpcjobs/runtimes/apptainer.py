@@ -47,7 +47,7 @@ class Apptainer:
         return Invocation(
             argv=(command, *verb, *self._options(request), request.image.path, *name),
             program=request.program,
-            env={f"{self.prefix}ENV_{key}": value for key, value in request.env.items()} | self._key(request.key),
+            env=self._environment(request) | self._key(request.key),
             setup=tuple(self._make(command, overlay) for overlay in request.overlays if not overlay.readonly),
             stop=(command, "instance", "stop", request.instance) if request.instance else (),
             enter=(command, "exec", instance) if request.instance else (),
@@ -69,6 +69,13 @@ class Apptainer:
         if request.app:
             yield from ("--app", request.app)
         yield from self.config.options
+
+    def _environment(self, request: ContainerRequest) -> dict[str, str | Shell]:
+        found: dict[str, str | Shell] = {f"{self.prefix}ENV_{key}": value for key, value in request.env.items()}
+        # It hands values, and the arguments of images from Docker, to a shell that expands $NAME and runs `commands`.
+        if request.entrypoint or any(char in value for value in request.env.values() for char in "$`"):
+            found[f"{self.prefix}_NO_EVAL"] = "1"
+        return found
 
     def _key(self, key: ImageKey | None) -> dict[str, str | Shell]:
         if key is None:

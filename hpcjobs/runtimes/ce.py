@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from hpcjobs.model import Bind, ContainerRequest
 
-_FILE = "container.toml"
 _VARIABLE = re.compile(r"\$(\w+)", re.ASCII)
 
 
@@ -29,12 +28,13 @@ class ContainerEngine:
 
     def wrap(self, request: ContainerRequest) -> Invocation:
         """Hooks for GPUs and the network are the site's, and on by default there."""
+        file = f"container-{request.service}.toml" if request.service else "container.toml"
         return Invocation(
             argv=(),
             program=request.program,
-            launcher_args=(f"--environment={request.folder}/{_FILE}", *self.config.options),
+            launcher_args=(f"--environment={request.folder}/{file}", *self.config.options),
             env=dict(request.env),
-            files={_FILE: "\n".join(_edf(request)) + "\n"},
+            files={file: "\n".join(_edf(request)) + "\n"},
         )
 
 

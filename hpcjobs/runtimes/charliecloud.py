@@ -70,6 +70,7 @@ class Charliecloud:
             env=dict(request.env),
             # ch-run 0.31 ends with an error where it is not set, as after --export=NONE.
             setup=(shell.Shell('export USER="${USER:-$(id -un)}"'),),
+            serves_files=request.image.kind == "squashfs",
             notes=tuple(notes),
         )
 

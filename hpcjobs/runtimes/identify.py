@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -21,15 +22,17 @@ if TYPE_CHECKING:
 # Those for which it matters: under the name `singularity` there are three programs, and ch-run learnt to make places.
 _ASKED = frozenset({"apptainer", "singularity", "charliecloud"})
 _TIMEOUT = 10.0
-_NAMED = re.compile(r"^(apptainer|singularity-ce|singularity-pro|singularity) version (\d[\w.+~-]*)")
+_NAMED = re.compile(r"^(apptainer|singularity-ce|singularity-pro|SingularityPRO|singularity) version (\d[\w.+~-]*)")
+_NUMBER = re.compile(r"\d+\.\d+")
 
 
 def identify(config: RuntimeConfig, runner: Runner, which: Callable[[str], str | None]) -> RuntimeConfig:
     """The same with its `version` filled in: `apptainer 1.4.5`, `singularity-ce 4.1.2`, `0.31`.
 
-    What the site says is believed, since it may be of the nodes; a program that is not on this machine stays unknown.
+    What the site says is believed, since it may be of the nodes; a program that is not on this machine, or that a
+    module brings to the nodes, stays unknown.
     """
-    if config.version or config.kind not in _ASKED:
+    if config.version or config.modules or config.kind not in _ASKED:
         return config
     found = which(program(config))
     if not found:
@@ -45,18 +48,21 @@ def identify(config: RuntimeConfig, runner: Runner, which: Callable[[str], str |
 
 
 def words(text: str) -> str:
-    """The version in the answer to `--version`."""
+    """The version in the answer to `--version`; empty if it tells none."""
     first = text.strip().splitlines()[0].strip() if text.strip() else ""
-    match = _NAMED.match(first)
-    return f"{match[1]} {match[2]}" if match else first
+    if match := _NAMED.match(first):
+        return f"{match[1]} {match[2]}"
+    return first if _NUMBER.match(first) else ""
 
 
 def _ask(command: str, runner: Runner) -> str:
+    # ch-run tells nothing without USER, which cron and containers do not set.
+    environment = {"USER": "nobody", **os.environ}
     try:
-        done = runner((command, "--version"), timeout=_TIMEOUT)
+        done = runner((command, "--version"), timeout=_TIMEOUT, env=environment)
     except UnreachableError:
         return ""
-    return words(done.out or done.err)  # ch-run before 0.32 tells it on stderr
+    return "" if done.code else words(done.out or done.err)  # ch-run before 0.32 tells it on stderr
 
 
 def _read(cache: Path) -> dict[str, str]:

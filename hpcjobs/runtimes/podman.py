@@ -29,7 +29,11 @@ _KEEP_PMI_OPEN = 'if [[ -n ${PMI_FD:-} ]]; then exec 3<&"$PMI_FD"; PMI_FD=3; els
 # know. So a process that is no child of the job either hands the signal on, and kills what is left half a minute later.
 _RUN = """command=$1 name=hpcjob-$HOSTNAME-$$
 shift 2
-trap '(for i in {1..5}; do "$command" stop --time 30 "$name" && break; sleep 1; done >/dev/null 2>&1 3>&- &)' TERM INT
+stop() {
+  trap "" TERM INT
+  (for i in {1..5}; do "$command" stop --time 30 "$name" && break; sleep 1; done >/dev/null 2>&1 3>&- &)
+}
+trap stop TERM INT
 "$command" run --name "$name" "$@" <&0 &
 while true; do
   wait "$!" && code=0 || code=$?

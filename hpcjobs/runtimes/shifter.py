@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 from hpcjobs.errors import PlanError
 from hpcjobs.model import Invocation, RuntimeConfig
-from hpcjobs.runtimes import store_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hpcjobs.model import Bind, ContainerRequest, ImageFacts
+    from hpcjobs.model import Bind, ContainerRequest
 
 # What a target must not begin with, as text: Shifter compares no whole names (shifter, src/shifter_core.c).
 _FORBIDDEN = ("/etc", "/var", "/opt/udiImage", "/proc", "/dev")
@@ -32,21 +31,23 @@ class Shifter:
 
     def wrap(self, request: ContainerRequest) -> Invocation:
         """Homes and scratch are shown by the site; the host's environment passes through."""
-        volumes = tuple(f"--volume={_volume(bind)}" for bind in request.binds)
+        container = (
+            f"--image=docker:{gateway_name(request.image.source or request.image.path)}",
+            *(f"--volume={_volume(bind)}" for bind in request.binds),
+            *(("--module=gpu",) if request.gpu == "nvidia" else ()),
+        )
         return Invocation(
             argv=(
                 self.config.command or self.program,
+                # The header is about the job's own container.
+                *(container if request.service else ()),
                 f"--workdir={request.container_workdir or request.workdir}",
                 *_environment(request),
                 *(("--entrypoint",) if request.entrypoint else ()),
                 *self.config.options,
             ),
             program=request.program,
-            directives=(
-                f"--image=docker:{_name(request.image)}",
-                *volumes,
-                *(("--module=gpu",) if request.gpu == "nvidia" else ()),
-            ),
+            directives=() if request.service else container,
             env=dict(request.env),
         )
 
@@ -56,9 +57,16 @@ def _environment(request: ContainerRequest) -> Iterator[str]:
     yield from (f"--env={name}={value}" for name, value in request.env.items() if value)
 
 
-def _name(image: ImageFacts) -> str:
-    """By tag: its gateway knows no digests."""
-    return image.source.partition("://")[2].partition("@")[0] or store_name(image)
+def gateway_name(reference: str) -> str:
+    """What its gateway calls an image: by tag, for it knows no digests, and on Docker Hub without the host.
+
+    Raises:
+        PlanError: the reference has no tag.
+    """
+    name = reference.partition("://")[2].partition("@")[0]
+    if ":" not in name.rpartition("/")[2]:
+        raise PlanError(f"Shifter gets images by tag, and {reference} has none", hint=f"add it: docker://{name}:TAG@…")
+    return name.removeprefix("docker.io/")
 
 
 def _volume(bind: Bind) -> str:

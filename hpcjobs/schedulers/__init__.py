@@ -25,6 +25,12 @@ BUILT_IN = {
     "local": "hpcjobs.schedulers.local:Local",
 }
 
+# Logins of registries, which are for the submission alone: they reach no job, and no file that a queue keeps.
+LOGINS = frozenset({
+    "HPCJOBS_REGISTRY_USER", "HPCJOBS_REGISTRY_PASSWORD", "APPTAINER_DOCKER_USERNAME", "APPTAINER_DOCKER_PASSWORD",
+    "SINGULARITY_DOCKER_USERNAME", "SINGULARITY_DOCKER_PASSWORD", "CH_IMAGE_USERNAME", "CH_IMAGE_PASSWORD",
+})  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Explanation:

@@ -19,7 +19,7 @@ from hpcjobs import paths
 from hpcjobs.errors import RefusedError, UnreachableError
 from hpcjobs.model import NodeShape, Partition
 from hpcjobs.record import JobRecord, JobState, JobStatus, Tasks
-from hpcjobs.schedulers import Diagnosis, Explanation
+from hpcjobs.schedulers import LOGINS, Diagnosis, Explanation
 from hpcjobs.schedulers.local_queue import Job, Need, Queue, need
 from hpcjobs.schedulers.slurm_words import explain_reason
 from hpcjobs.units import Memory, parse_indices
@@ -314,7 +314,7 @@ def _environment(export: str) -> dict[str, str]:
     """The environment of the submission, for the job."""
     if export == "none":
         return {key: os.environ[key] for key in _PLAIN if key in os.environ}
-    return {key: value for key, value in os.environ.items() if not key.startswith(_SCRUB)}
+    return {key: value for key, value in os.environ.items() if not key.startswith(_SCRUB) and key not in LOGINS}
 
 
 def overall(job: Job) -> JobState:

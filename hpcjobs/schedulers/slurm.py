@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hpcjobs.errors import RefusedError, UnreachableError, UsageError
 from hpcjobs.record import JobState, JobStatus, Tasks
-from hpcjobs.schedulers import Diagnosis, Explanation
+from hpcjobs.schedulers import LOGINS, Diagnosis, Explanation
 from hpcjobs.schedulers.slurm_words import explain_reason, message, per_id, refusal_hint, unreachable
 from hpcjobs.units import Duration, Memory, parse_indices
 
@@ -214,7 +214,8 @@ def environment(caller: Mapping[str, str]) -> dict[str, str]:
 
     A job submitted from within another job must not inherit that one's shape (SLURM_CPU_BIND, …).
     """
-    kept = {key: value for key, value in caller.items() if key in _KEEP or not key.startswith(_SCRUB)}
+    own = {key: value for key, value in caller.items() if key in _KEEP or not key.startswith(_SCRUB)}
+    kept = {key: value for key, value in own.items() if key not in LOGINS}
     # Unix times, and array expressions that are never shortened (squeue(1)).
     return {**kept, "SLURM_TIME_FORMAT": "%s", "SLURM_BITSTR_LEN": "0"}
 

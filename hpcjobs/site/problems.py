@@ -117,7 +117,7 @@ def _words(cls: type, error: Any) -> tuple[str, str]:
         message, _, hint = str(error["ctx"]["error"]).partition("; ")
         return message, hint
     if kind == "literal_error":
-        choices = re.findall(r"'([^']*)'", error["ctx"]["expected"])
+        choices = [choice for choice in re.findall(r"'([^']*)'", error["ctx"]["expected"]) if choice]
         return f"{shown} is none of {', '.join(choices)}", nearest(str(value), choices)
     if kind == "tuple_type":
         return f"{shown} is not a list", f"write [{value}]" if isinstance(value, str) else "write [a, b]"

@@ -171,7 +171,7 @@ def _type(annotation: Any) -> str:
         return simple[annotation]
     origin, choices = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Literal:
-        return ", ".join(f"`{choice}`" for choice in choices)
+        return ", ".join(f"`{choice}`" for choice in choices if choice)
     if origin in {Union, types.UnionType}:
         return _type(choices[0])
     if origin is tuple:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,8 @@ import jsonschema
 import pytest
 
 from hpcjobs.cli.schemas import OUTPUTS
+from hpcjobs.images import registry
+from tests.unit.test_image_service import Hub
 
 if TYPE_CHECKING:
     from tests.cli.session import Session
@@ -39,9 +42,16 @@ LINES = [
     "site show",
     "site validate cluster",
     "site validate nothing",
+    "image inspect app",
+    "image inspect nothing",
+    "image pull oras://ghcr.io/a/app:1",
+    "image pull app",
+    "image list",
+    "image prune --older-than 1d",
     "template list",
     "template check",
 ]
+GROUPS = ("image", "site", "template")
 
 
 @pytest.fixture
@@ -51,7 +61,24 @@ def jobs(session: Session) -> Session:
     session.finish("1")
     session.finish("2", index=0)
     session.finish("2", 1, index=1, error="oops\n")
+    (session.home / "work/app/bin").mkdir(parents=True)
+    images = session.home / "data/images"
+    images.mkdir()
+    for name in ("a.sif", "b.sqfs"):
+        (images / name).write_bytes(b"x")
+        notes = {"source": "docker://a", "digest": "sha256:12", "pulled": 1, "by": "ada"}
+        (images / f"{name}.json").write_text(json.dumps(notes))
+        os.utime(images / name, (1, 1))
     return session
+
+
+@pytest.fixture(autouse=True)
+def hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A registry with one SIF file."""
+    hub = Hub()
+    hub.sif()
+    monkeypatch.setattr(registry, "Registry", hub)
+    monkeypatch.setattr(registry, "credentials", lambda *_, **__: None)
 
 
 def _answer(session: Session, line: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -60,7 +87,7 @@ def _answer(session: Session, line: str) -> tuple[dict[str, Any], dict[str, Any]
     text = session.run(f"hpcjob {head} --json{dashes}{command}")
     printed = [each.removeprefix("out| ") for each in text.splitlines() if each.startswith("out| ")]
     words = line.split()
-    output = "-".join(words[:2] if words[0] in {"site", "template"} else words[:1])
+    output = "-".join(words[: 1 + (words[0] in GROUPS)])
     assert len(printed) == 1, "exactly one value"
     assert "err| " not in text
     return json.loads(printed[0]), json.loads((SCHEMAS / f"{output}.schema.json").read_text("utf-8"))
@@ -82,4 +109,4 @@ def test_a_scheduler_that_does_not_answer(jobs: Session, line: str) -> None:
 
 
 def test_every_output_is_looked_at() -> None:
-    assert {"-".join(line.split()[: 1 + line.startswith(("site ", "template "))]) for line in LINES} == set(OUTPUTS)
+    assert {"-".join(line.split()[: 1 + line.startswith(GROUPS)]) for line in LINES} == set(OUTPUTS)

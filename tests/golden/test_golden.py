@@ -17,6 +17,7 @@ from hpcjobs.model import (
     GpuConfig,
     HostFacts,
     ImageFacts,
+    ImageKey,
     JobSpec,
     LauncherConfig,
     MpiConfig,
@@ -25,6 +26,7 @@ from hpcjobs.model import (
     RuntimeConfig,
     SchedulerConfig,
     Script,
+    ServiceSpec,
     Site,
 )
 from hpcjobs.units import Duration, Memory
@@ -68,9 +70,31 @@ LOCAL = Site(
     runtimes=(RuntimeConfig(kind="charliecloud"),),
 )
 
+
+def running(runtime: str, **site: Any) -> Site:
+    """The cluster with this runtime."""
+    return replace(CLUSTER, runtimes=(RuntimeConfig(kind=runtime),), **site)
+
+
+ONE_HOST = replace(CLUSTER, launcher=LauncherConfig(kind="none"), runtimes=(RuntimeConfig(kind="docker"),))
+
 SIF = ImageFacts("/images/app.sif", "sif", "x86_64")
 SQUASHFS = ImageFacts("/images/app.sqfs", "squashfs", missing=("/home/ada/run",))
+FOLDER = ImageFacts("/images/app", "directory", "x86_64", missing=())
+DIGEST = "sha256:" + "1f" * 32
+PULLED = ImageFacts(
+    f"docker://docker.io/library/app@{DIGEST}",
+    "reference",
+    digest=DIGEST,
+    source=f"docker://docker.io/library/app:24.04@{DIGEST}",
+)
+SEEN = replace(SIF, digest=DIGEST, stamp="104857600.1700000000")
 APP = ("./solve", "in.nml")
+ON_GPUS: dict[str, Any] = {"nodes": 2, "gpus_per_node": 4, "partition": "gpu", "ntasks_per_node": 4}
+IN_BINDS: dict[str, Any] = {"bind": ("/data/in:/in:ro",), "env": {"MODE": "fast, and 'safe'"}}
+REDIS = ServiceSpec(
+    name="db", command=("redis-server", "--port", "6379"), ready=("redis-cli", "ping"), env={"LOG": "a b"}
+)
 HOSTILE = 'it\'s "$HOME" `id` $(id) \\ ; & | * ? ~ # %j !x ümläut 你好\ttab\nline'
 
 CASES: dict[tuple[str, str], tuple[Site, JobSpec, ImageFacts]] = {
@@ -134,6 +158,61 @@ CASES: dict[tuple[str, str], tuple[Site, JobSpec, ImageFacts]] = {
         ),
         replace(SIF, path="/images/an 'app'.sif"),
     ),
+    ("cluster", "image-changed-warn"): (CLUSTER, JobSpec(command=APP), SEEN),
+    ("cluster", "image-everything"): (
+        CLUSTER,
+        JobSpec(
+            command=APP,
+            app="solve",
+            overlay=("/data/base.img:ro", "/data/mine.img:2G"),
+            image_key="/home/ada/key.pem",
+            clean_env=True,
+            entrypoint=True,
+            container_workdir="/opt/run",
+            image_changed="refuse",
+            **IN_BINDS,
+        ),
+        replace(SEEN, encrypted=True),
+    ),
+    ("cluster", "image-writable"): (
+        CLUSTER,
+        JobSpec(command=APP, nodes=2, writable=True, overlay=("/data/base:ro",), clean_env=True),
+        SIF,
+    ),
+    ("cluster", "overlay-folder"): (
+        running("singularity"),
+        JobSpec(command=APP, overlay=("/data/layer",), image_key="/home/ada/key.pem"),
+        SIF,
+    ),
+    ("cluster", "service"): (CLUSTER, JobSpec(command=APP, services=(REDIS,), nodes=2), SIF),
+    ("cluster", "service-per-node"): (
+        CLUSTER,
+        JobSpec(command=APP, services=(replace(REDIS, per="node", ready=()),), nodes=2),
+        SIF,
+    ),
+    ("cluster", "service-instance"): (
+        CLUSTER,
+        JobSpec(command=APP, services=(ServiceSpec(name="db", ready=("redis-cli", "ping")),), array="0-3"),
+        SIF,
+    ),
+    ("cluster", "service-instances-per-node"): (
+        CLUSTER,
+        JobSpec(command=APP, services=(ServiceSpec(name="cache", per="node"), REDIS), nodes=2),
+        SIF,
+    ),
+    ("cluster", "singularity"): (running("singularity"), JobSpec(command=APP, **ON_GPUS, **IN_BINDS), SIF),
+    ("cluster", "podman"): (running("podman"), JobSpec(command=APP, **ON_GPUS, **IN_BINDS), PULLED),
+    ("cluster", "podman-folder"): (running("podman"), JobSpec(command=APP, clean_env=True, entrypoint=True), FOLDER),
+    ("cluster", "podman-hpc"): (running("podman-hpc"), JobSpec(command=APP, **ON_GPUS, **IN_BINDS), PULLED),
+    ("cluster", "shifter"): (running("shifter"), JobSpec(command=APP, **ON_GPUS, **IN_BINDS), PULLED),
+    ("cluster", "sarus"): (running("sarus"), JobSpec(command=APP, **ON_GPUS, **IN_BINDS), PULLED),
+    ("cluster", "pyxis"): (
+        running("pyxis"),
+        JobSpec(command=APP, services=(REDIS,), writable=True, **ON_GPUS, **IN_BINDS),
+        replace(SQUASHFS, missing=()),
+    ),
+    ("cluster", "ce"): (running("ce"), JobSpec(command=APP, **ON_GPUS, **IN_BINDS), replace(SQUASHFS, missing=())),
+    ("cluster", "docker"): (ONE_HOST, JobSpec(command=APP, gpus_per_node=1, partition="gpu", **IN_BINDS), PULLED),
     ("centre", "container"): (CENTRE, JobSpec(command=APP, nodes=2, ntasks=16, account="ab12"), SIF),
     ("centre", "gpus"): (
         CENTRE,
@@ -151,14 +230,23 @@ CASES: dict[tuple[str, str], tuple[Site, JobSpec, ImageFacts]] = {
 
 
 def script(site: Site, spec: JobSpec, image: ImageFacts) -> Script:
-    host = HostFacts(cwd="/home/ada/run", home="/home/ada", user="ada", arch="x86_64", folder="/home/ada/jobs/3f9c2a")
+    host = HostFacts(
+        cwd="/home/ada/run",
+        home="/home/ada",
+        user="ada",
+        arch="x86_64",
+        folder="/home/ada/jobs/3f9c2a",
+        key=ImageKey("pem", file=spec.image_key) if spec.image_key else None,
+    )
+    runtime = runtimes.get(plan.choose_runtime(spec, site, image))
     made = plan.resolve(
         spec,
         site,
         image,
         host,
-        runtime=runtimes.get(plan.choose_runtime(spec, site, image)),
+        runtime=runtime,
         launcher=launchers.get(plan.choose_launcher(spec, site)),
+        services=[(service, image, runtime) for service in spec.services],
         dependency=spec.dependency.replace("j3", "4711"),
     )
     return render.render(made)

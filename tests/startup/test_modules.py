@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SLOW = {
     "argparse", "asyncio", "click", "email", "hashlib", "http", "importlib.metadata", "jinja2", "json", "logging",
     "markupsafe", "pydantic", "pydantic_core", "rich", "secrets", "shellingham", "socket", "sqlite3", "ssl",
-    "subprocess", "tempfile", "typer", "yaml",
+    "subprocess", "tarfile", "tempfile", "typer", "urllib.request", "yaml",
 }  # fmt: skip
 OWN = {"hpcjobs.cli.main", "hpcjobs.model", "hpcjobs.plan", "hpcjobs.render", "hpcjobs.service", "hpcjobs.site"}
 
@@ -84,3 +84,55 @@ def test_a_dry_run_reads_yaml_once_and_renders(tmp_path: Path, monkeypatch: pyte
     assert first & {"argparse", "asyncio", "click", "http", "rich", "ssl"} == set()
     assert second >= {"jinja2", "typer"}
     assert second & {"pydantic", "pydantic_core", "yaml", "importlib.metadata", "email"} == set()
+
+
+NETWORK = {"email", "http", "socket", "ssl", "urllib.request"}
+# What an image that is there needs no more than a site that was read before.
+NEVER = NETWORK | {
+    "argparse",
+    "asyncio",
+    "click",
+    "importlib.metadata",
+    "pydantic",
+    "rich",
+    "secrets",
+    "tarfile",
+    "yaml",
+}
+
+
+@pytest.fixture
+def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An image folder; and the site was read before."""
+    (tmp_path / "app/bin").mkdir(parents=True)
+    monkeypatch.setenv("PATH", "/nowhere")
+    loaded(tmp_path, "submit", "--dry-run", "--runtime", "none", "--", "true")
+    return str(tmp_path / "app")
+
+
+@pytest.mark.parametrize("words", [("image", "--help"), ("image", "list", "--help"), ("image", "pull", "--help")])
+def test_help_of_images_loads_the_verbs_and_no_tool(tmp_path: Path, words: tuple[str, ...]) -> None:
+    assert loaded(tmp_path, *words) & (NEVER | {"hashlib", "jinja2", "sqlite3", "tempfile"}) == set()
+
+
+def test_listing_images_opens_neither_database_nor_network(tmp_path: Path, image: str) -> None:
+    found = loaded(tmp_path, "image", "list")
+    assert found >= {"typer", "json"}
+    assert found & (NEVER | {"jinja2", "sqlite3", "tempfile"}) == set()
+
+
+def test_pruning_images_opens_no_network(tmp_path: Path, image: str) -> None:
+    found = loaded(tmp_path, "image", "prune", "--dry-run")
+    assert found >= {"sqlite3"}
+    assert found & (NEVER | {"jinja2", "tempfile"}) == set()
+
+
+def test_inspecting_a_known_image_has_no_parser(tmp_path: Path, image: str) -> None:
+    assert loaded(tmp_path, "image", "inspect", image) & (NEVER | PARSER | {"hashlib", "sqlite3", "tempfile"}) == set()
+
+
+@pytest.mark.parametrize("runtime", ["apptainer", "charliecloud", "podman"])
+def test_a_job_of_a_local_image_asks_no_registry(tmp_path: Path, image: str, runtime: str) -> None:
+    found = loaded(tmp_path, "submit", "--dry-run", "--image", image, "--runtime", runtime, "--", "true")
+    assert found >= {"jinja2", "typer"}
+    assert found & NEVER == set()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hpcjobs import errors
+from hpcjobs import capabilities, errors
 from hpcjobs.site import jobfile
 
 ROOT = Path(__file__).parent.parent.parent
@@ -51,3 +51,15 @@ def test_the_job_file_of_the_docs_is_valid(tmp_path: Path) -> None:
     for block in blocks:
         (tmp_path / "job.yaml").write_text(block)
         assert jobfile.load_job(str(tmp_path / "job.yaml"))["command"] == ("./solve", "in.nml")
+
+
+def test_the_table_of_runtimes_is_the_one_that_refusals_go_by(request: pytest.FixtureRequest) -> None:
+    page = ROOT / "docs/reference/runtimes.md"
+    before, begin, rest = page.read_text("utf-8").partition("<!-- table -->\n")
+    table, end, after = rest.partition("<!-- /table -->")
+    assert begin, "the page has no table"
+    assert end, "the table has no end"
+    if request.config.getoption("--bless"):
+        table = capabilities.markdown()
+        page.write_text(before + begin + table + end + after, "utf-8")
+    assert table == capabilities.markdown(), "stale; run: pytest --bless tests/unit/test_docs.py"

@@ -486,3 +486,18 @@ def test_refuses_other_folders(tmp_path: Path) -> None:
     path.write_bytes(b"")
     with pytest.raises(PlanError, match="has not"):
         read_oci_layout(tmp_path, "x86_64")
+
+
+def test_a_sparse_file_is_refused(tmp_path: Path) -> None:
+    subprocess.run(["truncate", "-s", "3G", "hole"], cwd=tmp_path, check=True)
+    subprocess.run(["tar", "--sparse", "-cf", "layer.tar", "hole"], cwd=tmp_path, check=True)
+    with pytest.raises(PlanError, match="no honest image has: 'hole \\(a sparse file\\)'"):
+        flatten([tmp_path / "layer.tar"], tmp_path / "root")
+
+
+def test_a_name_of_a_gigabyte_is_not_read(tmp_path: Path) -> None:
+    header = tarfile.TarInfo("x")
+    header.type, header.size = tarfile.XHDTYPE, 1 << 30
+    (tmp_path / "layer.tar").write_bytes(header.tobuf(tarfile.USTAR_FORMAT) + bytes(1024))
+    with pytest.raises(PlanError, match=f"the name of an entry has {1 << 30} bytes"):
+        flatten([tmp_path / "layer.tar"], tmp_path / "root")

@@ -82,7 +82,38 @@ def test_absent_image_names_one_like_it(tmp_path: Path) -> None:
 def test_absent_folder(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError) as caught:
         images.inspect(str(tmp_path / "no" / "app.sif"))
-    assert caught.value.hint == f"the folder {tmp_path / 'no'} cannot be read"
+    assert caught.value.hint == f"there is no folder {tmp_path / 'no'} either"
+
+
+@pytest.mark.parametrize(
+    ("image", "hint"),
+    [
+        ("ghcr.io/a/app:1", "for a name in a registry, write docker:// before it"),
+        ("nothing/app.sif", "there is no folder nothing either"),
+    ],
+)
+def test_an_absent_image_may_be_meant_as_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, image: str, hint: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(NotFoundError) as caught:
+        images.inspect(image)
+    assert caught.value.hint == hint
+
+
+def test_a_folder_beside_it_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.iterdir", refuse)
+    with pytest.raises(NotFoundError) as caught:
+        images.inspect(f"{tmp_path}/app.sif")
+    assert caught.value.hint == f"the folder {tmp_path} cannot be read"
+
+
+def test_a_device_is_no_image() -> None:
+    with pytest.raises(PlanError, match="/dev/null is no file and no folder"):
+        images.inspect("/dev/null")
 
 
 def test_unreadable_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,9 @@ from hpcjobs.model import (
     Bind,
     GpuConfig,
     HostFacts,
+    ImageConfig,
     ImageFacts,
+    ImageKey,
     JobSpec,
     LauncherConfig,
     MpiConfig,
@@ -21,6 +23,7 @@ from hpcjobs.model import (
     Plan,
     RuntimeConfig,
     SchedulerConfig,
+    ServiceSpec,
     Shape,
     Site,
 )
@@ -442,3 +445,187 @@ def test_one_machine_refuses(asked: dict[str, Any], refusal: str) -> None:
 def test_binds_are_read() -> None:
     assert containers.parse_bind("/a:/b:ro", "/w", expand=False) == Bind("/a", "/b", readonly=True)
     assert containers.parse_bind("a", "/w", expand=False) == Bind("/w/a", "/w/a")
+
+
+# ------------------------------------------------------------------------------- images and services
+
+
+def both(*kinds: str) -> Site:
+    return replace(SITE, runtimes=tuple(RuntimeConfig(kind=kind) for kind in kinds))
+
+
+def test_what_only_a_container_has_is_refused_without_one() -> None:
+    assert refused(bind=("/a",)) == "there is no container for --bind /a | leave out --bind, or give an --image"
+    assert refused(writable=True) == "there is no container for --writable | leave it out, or give an --image"
+
+
+def test_runtime_is_the_first_that_can_do_what_the_job_needs() -> None:
+    site = both("charliecloud", "apptainer")
+    folder = ImageFacts("/i/app", "directory")
+    assert plan.choose_runtime(JobSpec(), site, folder).kind == "charliecloud"
+    assert plan.choose_runtime(JobSpec(bind=("/a:/b:ro",)), site, folder).kind == "apptainer"
+    shifter = both("shifter", "podman-hpc")
+    bind_file = JobSpec(bind=("/f",))
+    assert plan.choose_runtime(bind_file, shifter, REFERENCE).kind == "shifter"
+    assert plan.choose_runtime(bind_file, shifter, REFERENCE, files=frozenset({"/f"})).kind == "podman-hpc"
+
+
+def test_a_runtime_that_was_named_is_not_exchanged_silently() -> None:
+    text = refused(both("charliecloud", "apptainer"), SQUASHFS, runtime="charliecloud", writable=True, overlay=("/o",))
+    assert (
+        text
+        == "charliecloud cannot do what --overlay /o asks for: overlay folders | use --runtime apptainer, which can"
+    )
+
+
+def test_a_runtime_of_a_plug_in_takes_any_image() -> None:
+    site = replace(SITE, runtimes=(RuntimeConfig(kind="udocker"),))
+    assert plan.choose_runtime(JobSpec(app="x"), site, SIF).kind == "udocker"
+
+
+def test_runtimes_that_run_no_files() -> None:
+    text = refused(both("shifter", "podman"), SIF)
+    assert "no runtime of site alps runs the sif image /i/app.sif | convert it: hpcjob image convert" in text
+    assert text.endswith("; shifter runs images of a registry, podman runs directory")
+
+
+def test_an_encrypted_image_needs_its_key() -> None:
+    locked = replace(SIF, encrypted=True)
+    assert "is encrypted, and no key was given | add --image-key FILE" in refused(image=locked)
+    key = replace(HOST, key=ImageKey("pem", file="/k.pem"))
+    made = resolve(image=locked, host=key)
+    assert made.env["APPTAINER_ENCRYPTION_PEM_PATH"] == "/k.pem"
+    assert made.needed == ("/k.pem",)
+
+
+def test_a_key_in_a_variable_must_reach_the_job() -> None:
+    host = replace(HOST, key=ImageKey("passphrase", variable="PHRASE"))
+    closed = replace(SITE, scheduler=SchedulerConfig(kind="slurm", export="none"))
+    assert "--image-key env:PHRASE: on site alps no variable of yours reaches the job | put the passphrase into a file" \
+        in refused(closed, SIF, host)  # fmt: skip
+    assert "PHRASE" in str(resolve(SITE, SIF, host).env["APPTAINER_ENCRYPTION_PASSPHRASE"])
+    in_file = replace(HOST, key=ImageKey("passphrase", file="/p"))
+    assert resolve(closed, SIF, in_file).env["APPTAINER_ENCRYPTION_PASSPHRASE"] == '"$(</p)"'
+
+
+@pytest.mark.parametrize(
+    ("stamp", "asked", "site", "does"),
+    [
+        ("", {}, {}, "ignore"),
+        ("1.2", {}, {}, "warn"),
+        ("1.2", {}, {"changed": "refuse"}, "refuse"),
+        ("1.2", {"image_changed": "ignore"}, {"changed": "refuse"}, "ignore"),
+        ("1.2", {"verify": "required", "image_changed": "ignore"}, {}, "refuse"),
+        ("1.2", {"image_changed": "ignore"}, {"verify": "required"}, "refuse"),
+    ],
+)
+def test_what_a_job_does_if_its_image_was_changed(
+    stamp: str, asked: dict[str, Any], site: dict[str, Any], does: str
+) -> None:
+    image = replace(SIF, stamp=stamp, digest="sha256:12")
+    made = resolve(replace(SITE, image=ImageConfig(**site)), image, **asked)
+    assert (made.image_changed, made.image_stamp, made.image_digest) == (does, stamp, "sha256:12")
+
+
+def test_without_a_digest_there_is_nothing_to_compare() -> None:
+    assert resolve(image=replace(SIF, stamp="1.2")).image_stamp == ""
+
+
+def test_an_overlay_has_one_writer() -> None:
+    assert "8 ranks cannot write to the one overlay /work/o" in refused(image=SIF, nodes=1, overlay=("o",))
+    assert resolve(image=SIF, ntasks=1, overlay=("o",)).setup == ("mkdir -p /work/o",)
+    assert resolve(image=SIF, nodes=1, overlay=("o:ro",)).needed == ("/work/o",)
+
+
+def test_images_are_got_on_every_node_by_a_runtime_with_a_store_on_each() -> None:
+    site, image = both("podman"), ImageFacts("docker://a@sha256:12", "reference")
+    stop = ' >/dev/null || hpcjob_stop 69 "the image could not be got"'
+    pull = "podman pull --quiet a@sha256:12"
+    assert resolve(site, image, ntasks=1).setup == (pull + stop,)
+    assert resolve(site, image, nodes=3).setup == (
+        f"srun --nodes=3 --ntasks=3 --ntasks-per-node=1 --mpi=none {pull}{stop}",
+    )
+
+
+DB = ServiceSpec(name="db", command=("redis",), ready=("redis-cli", "ping"), env={"B": "2"}, bind=("data",))
+
+
+def with_services(*services: ServiceSpec, site: Site = SITE, image: ImageFacts = SIF, **asked: Any) -> Plan:
+    spec = JobSpec(**{"command": ("./app",), "services": services, **asked})
+    runtime = runtimes.get(plan.choose_runtime(spec, site, image))
+    return plan.resolve(
+        spec,
+        site,
+        image,
+        HOST,
+        runtime=runtime,
+        launcher=launchers.get(plan.choose_launcher(spec, site)),
+        services=[(service, image, runtime) for service in services],
+    )
+
+
+def test_a_service_has_binds_and_variables_of_its_own_and_nothing_of_the_job_s() -> None:
+    made = with_services(
+        DB, env={"A": "1"}, bind=("mine",), app="solve", gpus_per_node=1, partition="gpu", nodes=1, ntasks=4,
+        container_workdir="/opt", entrypoint=True,
+    )  # fmt: skip
+    (service,) = made.services
+    container = ("apptainer", "exec", "--bind", "/work/data", "--bind", "/work", "--pwd", "/work", "/i/app.sif")
+    assert service.start == (container, ("redis",))
+    assert service.ready == (*container, "redis-cli", "ping")
+    assert service.env == {"APPTAINERENV_B": "2"}
+    assert service.log == "/jobs/1/service-db.log"
+    assert made.launch[1][-3:-1] == ("--app", "solve")
+
+
+def test_an_instance_is_named_for_the_job_and_its_task() -> None:
+    (service,) = with_services(ServiceSpec(name="db"), array="0-3").services
+    assert service.stop[-1] == '"hpcjob_${HPCJOB_NATIVE_ID}_${HPCJOB_ARRAY_INDEX:-0}_db"'
+    assert str(service.log) == '/jobs/1/service-db".$HPCJOB_ARRAY_INDEX".log'
+
+
+def test_a_service_on_each_node_is_a_step_of_slurm() -> None:
+    per_node = replace(DB, per="node")
+    (service,) = with_services(per_node, nodes=2).services
+    assert service.step
+    assert service.start[0][:4] == ("srun", "--overlap", "--mem=0", "--nodes=2")
+    other = replace(SITE, scheduler=SchedulerConfig(kind="pbs"))
+    with pytest.raises(PlanError, match="pbs cannot start a service on each node") as caught:
+        with_services(per_node, site=other, nodes=2)
+    assert caught.value.hint == "write `per: job`"
+    (service,) = with_services(per_node, site=other, nodes=1).services
+    assert not service.step
+
+
+def test_names_of_services_are_checked() -> None:
+    with pytest.raises(PlanError, match="'2 db' cannot be the name of a service"):
+        with_services(ServiceSpec(name="2 db"))
+
+
+def test_a_service_s_container_is_its_own_also_where_files_or_the_header_describe_containers() -> None:
+    image = ImageFacts("/i/app.sqsh", "squashfs")
+    made = with_services(DB, site=both("ce"), image=image, nodes=1, ntasks=1)
+    assert set(made.files) == {"container.toml", "container-db.toml"}
+    assert 'B = "2"' in made.files["container-db.toml"]
+    assert 'B = "2"' not in made.files["container.toml"]
+    assert "--environment=/jobs/1/container-db.toml" in made.services[0].start[0]
+    tagged = ImageFacts("docker://a/b@sha256:1", "reference", source="docker://a/b:2@sha256:1")
+    made = with_services(replace(DB, bind=("/s",), ready=()), site=both("shifter"), image=tagged, nodes=1, ntasks=1)
+    assert made.directives == ("--image=docker:a/b:2",)
+    assert made.services[0].start[0][:3] == ("shifter", "--image=docker:a/b:2", "--volume=/s:/s")
+
+
+def test_what_a_service_s_runtime_needs_is_set_up_once() -> None:
+    job, service = runtimes.get(RuntimeConfig(kind="apptainer")), runtimes.get(RuntimeConfig(kind="charliecloud"))
+    spec = JobSpec(command=("./app",), services=(DB, replace(DB, name="other")), nodes=1, ntasks=1)
+    made = plan.resolve(
+        spec,
+        SITE,
+        SIF,
+        HOST,
+        runtime=job,
+        launcher=launchers.get(SITE.launcher),
+        services=[(one, SQUASHFS, service) for one in spec.services],
+    )
+    assert made.setup == ('export USER="${USER:-$(id -un)}"',)
+    assert made.needed == ("/i/app.sqfs",)

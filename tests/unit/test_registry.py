@@ -35,6 +35,7 @@ from hpcjobs.images.registry import (
     credentials,
     fetch_layout,
 )
+from hpcjobs.images.storing import storing
 from hpcjobs.process import Completed
 
 SECRET = "s3cr3t-password"
@@ -506,7 +507,7 @@ def test_a_folder_that_cannot_be_written(server: FakeRegistry, tmp_path: Path) -
 
 
 def test_free_space_may_be_unknown(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="free space unknown"), module.storing(tmp_path / "gone"):
+    with pytest.raises(StoreError, match="free space unknown"), storing(tmp_path / "gone"):
         raise OSError(errno.EDQUOT, "Disk quota exceeded")
 
 

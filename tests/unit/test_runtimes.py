@@ -11,13 +11,16 @@ from hpcjobs.model import (
     ContainerRequest,
     HostFacts,
     ImageFacts,
+    ImageKey,
     Invocation,
     JobSpec,
     LauncherConfig,
+    Overlay,
     RuntimeConfig,
     SchedulerConfig,
     Site,
 )
+from hpcjobs.units import Memory
 
 REQUEST = ContainerRequest(ImageFacts("/i/app.sif", "sif"), ("./app", "a b"), "/work")
 
@@ -221,3 +224,344 @@ def test_a_runtime_that_is_directives() -> None:
     assert "#SBATCH --image=docker:ubuntu:24.04\n#SBATCH --volume=/data:/d\n" in text
     assert "\n    shifter --workdir=/w --env=OMP_NUM_THREADS=1 --env=A=1 \\\n    ./app ||" in text
     assert "[[ -r" not in text
+
+
+# --------------------------------------------------------------- apptainer: layers, keys, instances
+
+KEYED = replace(REQUEST, program=("./app",))
+
+
+def wrapped(kind: str, request: ContainerRequest, **config: object) -> Invocation:
+    return runtimes.get(replace(RuntimeConfig(kind=kind), **config)).wrap(request)  # type: ignore[arg-type]
+
+
+def test_apptainer_with_everything() -> None:
+    request = replace(
+        KEYED,
+        gpu="nvidia",
+        app="solve",
+        writable=True,
+        container_workdir="/opt",
+        entrypoint=True,
+        overlays=(Overlay("/o", is_folder=True, readonly=True), Overlay("/b.img", readonly=True)),
+    )
+    assert command("apptainer", request, options=("--cleanenv",)) == (
+        "apptainer run --nv --bind /work --pwd /opt --writable-tmpfs --overlay /o:ro --overlay /b.img:ro --app solve "
+        "--cleanenv /i/app.sif ./app"
+    )
+
+
+@pytest.mark.parametrize(
+    ("overlay", "line"),
+    [
+        (Overlay("/o'o", is_folder=True), "mkdir -p '/o'\"'\"'o'"),
+        (Overlay("/o", is_folder=True, readonly=True), ""),
+        (Overlay("/a.img"), '[[ -w /a.img ]] || hpcjob_stop 66 "no overlay to write to: "/a.img'),
+        (
+            Overlay("/a.img", size=Memory.parse("2G")),
+            "[[ -e /a.img ]] || apptainer overlay create --sparse --size 2048 /a.img",
+        ),
+        (
+            Overlay("/a.img", size=Memory.parse("1M")),
+            "[[ -e /a.img ]] || apptainer overlay create --sparse --size 64 /a.img",
+        ),
+    ],
+)
+def test_apptainer_makes_the_layer_that_is_missing(overlay: Overlay, line: str) -> None:
+    setup = wrapped("apptainer", replace(KEYED, overlays=(overlay,))).setup
+    assert setup == ((line,) if line else ())
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "env"),
+    [
+        ("apptainer", ImageKey("pem", file="/k.pem"), {"APPTAINER_ENCRYPTION_PEM_PATH": "/k.pem"}),
+        ("singularity", ImageKey("pem", file="/k.pem"), {"SINGULARITY_ENCRYPTION_PEM_PATH": "/k.pem"}),
+        ("apptainer", ImageKey("passphrase", file="/a b"), {"APPTAINER_ENCRYPTION_PASSPHRASE": "\"$(<'/a b')\""}),
+        ("apptainer", ImageKey("passphrase", variable="P"),
+         {"APPTAINER_ENCRYPTION_PASSPHRASE": '"${P:?it is to hold the passphrase of the image}"'}),
+    ],
+)  # fmt: skip
+def test_the_script_has_the_place_of_a_key_and_never_the_key(kind: str, key: ImageKey, env: dict[str, str]) -> None:
+    assert wrapped(kind, replace(KEYED, key=key)).env == env
+
+
+def test_an_instance_is_started_stopped_and_entered() -> None:
+    invocation = wrapped("apptainer", replace(KEYED, program=(), instance="db_1"))
+    assert invocation.argv == ("apptainer", "instance", "start", "--bind", "/work", "/i/app.sif", "db_1")
+    assert invocation.stop == ("apptainer", "instance", "stop", "db_1")
+    assert invocation.enter == ("apptainer", "exec", "instance://db_1")
+
+
+@pytest.mark.parametrize(
+    ("version", "prefix"), [("apptainer 1.3", "APPTAINER"), ("singularity-ce 4", "SINGULARITY"), ("", "SINGULARITY")]
+)
+def test_singularity_may_be_apptainer(version: str, prefix: str) -> None:
+    assert wrapped("singularity", replace(KEYED, env={"A": "1"}), version=version).env == {f"{prefix}ENV_A": "1"}
+
+
+def test_charliecloud_before_0_38_has_no_writable_layer() -> None:
+    with pytest.raises(PlanError, match=r"ch-run before 0\.38 has no writable layer") as caught:
+        command("charliecloud", replace(SQUASHFS, writable=True))
+    assert "--runtime apptainer" in caught.value.hint
+    with pytest.raises(PlanError, match=r"ch-run 0\.37 has no writable layer"):
+        command("charliecloud", replace(SQUASHFS, writable=True), version="0.37")
+    line = command("charliecloud", replace(SQUASHFS, writable=True, container_workdir="/opt"), version="0.39")
+    assert line == f"ch-run -W -b /work:/work -c /opt {CH_RUN}"
+
+
+# ------------------------------------------------------------------ podman, podman-hpc and docker
+
+BY_NAME = replace(
+    REQUEST,
+    image=ImageFacts("docker://docker.io/library/a@sha256:12", "reference"),
+    program=("./app",),
+    folder="/jobs/7",
+)
+STORES = ("podman", "podman-hpc", "docker")
+
+
+def words(kind: str, request: ContainerRequest = BY_NAME, **config: object) -> list[str]:
+    """What stands before the program."""
+    return [str(word) for word in wrapped(kind, request, **config).argv]
+
+
+@pytest.mark.parametrize("kind", STORES)
+def test_stores_are_given_the_name_and_the_working_directory(kind: str) -> None:
+    found = words(kind, options=("--more",))
+    assert found[-1] == "docker.io/library/a@sha256:12"
+    assert found.index("--more") < len(found) - 1
+    assert " ".join(found).count("-v /work:/work -w /work") == 1
+    bound = replace(
+        BY_NAME, binds=(Bind("/x", "/work"), Bind("/r", "/r", readonly=True), Bind("/s/$USER", "/s", expand=True))
+    )
+    line = " ".join(words(kind, bound))
+    assert '-v /x:/work -v /r:/r:ro -v "/s/$USER:/s" -w /work' in line
+    assert "-w /opt" in " ".join(words(kind, replace(BY_NAME, container_workdir="/opt")))
+
+
+@pytest.mark.parametrize("kind", STORES)
+def test_stores_cannot_bind_a_path_with_a_colon(kind: str) -> None:
+    with pytest.raises(PlanError, match="a path with a colon cannot be bound: /a:b") as caught:
+        words(kind, replace(BY_NAME, binds=(Bind("/a:b", "/c"),)))
+    assert caught.value.hint == "use another folder"
+
+
+@pytest.mark.parametrize("kind", STORES)
+def test_variables_are_named_and_exported(kind: str) -> None:
+    invocation = wrapped(kind, replace(BY_NAME, env={"A": "x, 'y'", "B": ""}))
+    assert invocation.env == {"A": "x, 'y'", "B": ""}
+    assert {"--env=A", "--env=B"} <= {str(word) for word in invocation.argv}
+    assert not any("x, " in str(word) for word in invocation.argv)
+
+
+@pytest.mark.parametrize("kind", STORES)
+def test_the_entrypoint_of_the_image_is_emptied_unless_it_is_asked_for(kind: str) -> None:
+    assert "--entrypoint=" in words(kind)
+    assert "--entrypoint=" not in words(kind, replace(BY_NAME, entrypoint=True))
+
+
+@pytest.mark.parametrize(
+    ("kind", "gpu", "options"),
+    [
+        ("podman", "nvidia", "--device nvidia.com/gpu=all"),
+        ("podman-hpc", "nvidia", "--gpu"),
+        ("docker", "nvidia", "--gpus all"),
+        *((kind, "amd", "--device /dev/kfd --device /dev/dri") for kind in STORES),
+        *((kind, "intel", "--device /dev/dri") for kind in STORES),
+    ],
+)
+def test_gpus_of_stores(kind: str, gpu: str, options: str) -> None:
+    assert f" {options} " in " ".join(words(kind, replace(BY_NAME, gpu=gpu)))
+    assert " --gpu" not in " ".join(words(kind))
+    assert "--device" not in words(kind)
+
+
+def test_podman_gets_the_image_on_each_node_and_runs_folders() -> None:
+    assert wrapped("podman", BY_NAME).node_setup == (("podman", "pull", "--quiet", "docker.io/library/a@sha256:12"),)
+    assert wrapped("podman", BY_NAME, command="/opt/podman").node_setup[0][0] == "/opt/podman"
+    folder = wrapped("podman", replace(BY_NAME, image=ImageFacts("/i/app", "directory")))
+    assert folder.node_setup == ()
+    assert folder.argv[-2:] == ("--rootfs", "/i/app:O")
+
+
+def test_podman_shows_the_environment_of_the_host_unless_it_is_to_be_clean() -> None:
+    assert {"--env-host", "--unsetenv=LD_LIBRARY_PATH"} <= set(words("podman"))
+    assert "--unsetenv=LD_LIBRARY_PATH" not in words("podman", replace(BY_NAME, env={"LD_LIBRARY_PATH": "/x"}))
+    clean = words("podman", replace(BY_NAME, clean_env=True))
+    assert "--env-host" not in clean
+    assert {"--env=SLURM*", "--env=PMIX*"} <= set(clean)
+
+
+def test_podman_hands_on_the_descriptor_by_which_ranks_find_each_other() -> None:
+    ranks = replace(BY_NAME, ntasks=4, launcher="srun")
+    assert "--preserve-fds=1" in words("podman", ranks)
+    assert "PMI_FD=3" in " ".join(words("podman", ranks))
+    for alone in (BY_NAME, replace(ranks, launcher="none"), replace(ranks, ntasks=1)):
+        assert "--preserve-fds=1" not in words("podman", alone)
+        assert "PMI_FD" not in " ".join(words("podman", alone))
+
+
+@pytest.mark.parametrize(
+    ("mpi", "module"),
+    [("pmi2", "--openmpi-pmi2"), ("pmix", "--openmpi-pmix"), ("cray_shasta", "--mpi"), ("", "--openmpi-pmi2")],
+)
+def test_podman_hpc_shares_one_container_a_node(mpi: str, module: str) -> None:
+    found = words("podman-hpc", replace(BY_NAME, ntasks=4, launcher="srun", mpi=mpi))
+    assert (found[1], module in found, "--" in found) == ("shared-run", True, False)
+    alone = words("podman-hpc", replace(BY_NAME, mpi=mpi))
+    assert (alone[1], module in alone, alone[-2]) == ("run", False, "--")
+
+
+def test_docker_refuses_ranks_that_the_plan_did_not_count() -> None:
+    with pytest.raises(PlanError, match="docker cannot do what 4 ranks asks for: several ranks") as caught:
+        words("docker", replace(BY_NAME, ntasks=4))
+    assert "mpirun" in caught.value.hint
+    assert '"$(id -u):$(id -g)"' in words("docker")
+
+
+# ----------------------------------------------------------------------- shifter, sarus, pyxis, ce
+
+TAGGED = replace(BY_NAME, image=replace(BY_NAME.image, source="docker://docker.io/library/a:1@sha256:12"))
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("docker://docker.io/library/a:1@sha256:12", "library/a:1"),
+        ("docker://ghcr.io/o/a:1", "ghcr.io/o/a:1"),
+        ("docker://host:5000/a:1@sha256:12", "host:5000/a:1"),
+    ],
+)
+def test_shifter_knows_images_by_tag(source: str, name: str) -> None:
+    image = replace(TAGGED.image, source=source)
+    assert wrapped("shifter", replace(TAGGED, image=image)).directives == (f"--image=docker:{name}",)
+
+
+@pytest.mark.parametrize("source", ["docker://docker.io/library/a@sha256:12", "docker://host:5000/a@sha256:12"])
+def test_shifter_refuses_a_digest_alone(source: str) -> None:
+    with pytest.raises(PlanError, match="Shifter gets images by tag") as caught:
+        wrapped("shifter", replace(TAGGED, image=replace(TAGGED.image, source=source)))
+    assert ":TAG@" in caught.value.hint
+
+
+def test_shifter_with_everything() -> None:
+    request = replace(
+        TAGGED, gpu="nvidia", binds=(Bind("/d", "/d", readonly=True),), env={"A": "1", "EMPTY": ""}, entrypoint=True
+    )
+    invocation = wrapped("shifter", request, command="/opt/shifter", options=("--clearenv",))
+    assert invocation.directives == ("--image=docker:library/a:1", "--volume=/d:/d:ro", "--module=gpu")
+    assert invocation.argv == ("/opt/shifter", "--workdir=/work", "--env=A=1", "--entrypoint", "--clearenv")
+    assert invocation.env == {"A": "1", "EMPTY": ""}
+
+
+@pytest.mark.parametrize(
+    ("bind", "message"),
+    [
+        (Bind("/s/$USER", "/s", expand=True), "stand in the header, where /s/\\$USER is not expanded"),
+        (Bind("/d", "/var/x"), "cannot bind anything to /var/x"),
+        (Bind("/d", "/opt"), "cannot bind anything to /opt"),
+        (Bind("/d", "/a/../etc"), "cannot bind anything to /a/../etc"),
+        (Bind("/a;b", "/c"), "cannot bind a path with a : or ; in it: /a;b"),
+    ],
+)
+def test_shifter_s_volumes_that_are_refused(bind: Bind, message: str) -> None:
+    with pytest.raises(PlanError, match=message) as caught:
+        wrapped("shifter", replace(TAGGED, binds=(bind,)))
+    assert caught.value.hint
+
+
+def test_sarus_with_everything() -> None:
+    request = replace(
+        TAGGED, binds=(Bind("/d", "/d", readonly=True), Bind("/s/$USER", "/work", expand=True)), env={"A": "a b"}
+    )
+    assert command("sarus", request, options=("--mpi",)) == (
+        "sarus run --mount=type=bind,source=/d,destination=/d,readonly "
+        '"--mount=type=bind,source=/s/$USER,destination=/work" '
+        "--workdir=/work '--env=A=a b' --entrypoint '' --mpi library/a@sha256:12 ./app"
+    )
+    assert "--entrypoint" not in command("sarus", replace(TAGGED, entrypoint=True))
+
+
+@pytest.mark.parametrize(
+    ("bind", "message"),
+    [
+        (Bind("/a,b", "/c"), "cannot bind a path with a comma or =: /a,b"),
+        (Bind("/a", "/b=c"), "cannot bind a path with a comma or =: /a"),
+        (Bind("/d", "/etcetera"), "cannot bind anything to /etcetera"),
+        (Bind("/d", "/opt"), "cannot bind anything to /opt"),
+        (Bind("/d", "/opt/sarus/x"), "cannot bind anything to /opt/sarus/x"),
+    ],
+)
+def test_sarus_s_mounts_that_are_refused(bind: Bind, message: str) -> None:
+    with pytest.raises(PlanError, match=message) as caught:
+        wrapped("sarus", replace(TAGGED, binds=(bind,)))
+    assert caught.value.hint
+
+
+ENROOT = replace(REQUEST, image=ImageFacts("/i/app.sqsh", "squashfs"), program=("./app",), folder="/jobs/7")
+
+
+def test_pyxis_with_everything() -> None:
+    request = replace(
+        ENROOT,
+        binds=(Bind("/d", "/d", readonly=True), Bind("/s/$USER", "/work", expand=True)),
+        env={"A": "1", "B": "2"},
+        container_workdir="/opt",
+        entrypoint=True,
+        writable=True,
+    )
+    invocation = wrapped("pyxis", request, options=("--container-remap-root",))
+    assert (invocation.argv, invocation.program, invocation.env) == ((), ("./app",), {"A": "1", "B": "2"})
+    assert shell.join(invocation.launcher_args) == (
+        '--container-image=/i/app.sqsh --container-mounts=/d:/d:ro,"/s/$USER:/work" --container-workdir=/opt '
+        "--container-env=A,B --container-entrypoint --container-writable --container-remap-root"
+    )
+
+
+@pytest.mark.parametrize("kind", ["pyxis", "ce"])
+@pytest.mark.parametrize("path", ["/a,b", "/a:b"])
+def test_enroot_s_mounts_that_are_refused(kind: str, path: str) -> None:
+    with pytest.raises(PlanError, match=f"a path with a comma or colon cannot be bound: {path}") as caught:
+        wrapped(kind, replace(ENROOT, binds=(Bind(path, "/c"),)))
+    assert caught.value.hint == "use another folder"
+
+
+def test_the_container_engine_reads_a_file() -> None:
+    request = replace(
+        ENROOT,
+        binds=(Bind("/d", "/d", readonly=True), Bind("/s/$USER", "/s", expand=True)),
+        env={"A": 'say "${HOME}"\x7f\n', "B": "ü"},
+        writable=True,
+    )
+    invocation = wrapped("ce", request, options=("--x",))
+    assert invocation.launcher_args == ("--environment=/jobs/7/container.toml", "--x")
+    assert invocation.files["container.toml"] == (
+        'image = "/i/app.sqsh"\n'
+        'workdir = "/work"\n'
+        'mounts = ["/d:/d:ro", "/s/${USER}:/s", "/work:/work"]\n'
+        "entrypoint = false\n"
+        "writable = true\n"
+        "\n"
+        "[env]\n"
+        'A = "say \\"$${HOME}\\"\\u007f\\n"\n'
+        'B = "ü"\n'
+    )
+    least = wrapped("ce", replace(ENROOT, entrypoint=True)).files["container.toml"]
+    assert least.endswith("entrypoint = true\n")
+
+
+# ---------------------------------------------------------------------------------- what they share
+
+
+def test_names_in_a_store_and_folders_that_cover() -> None:
+    assert runtimes.store_name(BY_NAME.image) == "docker.io/library/a@sha256:12"
+    assert runtimes.covers(("/tmp/", "/dev"), "/dev")
+    assert runtimes.covers(("/tmp/",), "/tmp/x")
+    assert not runtimes.covers(("/tmp", "/dev"), "/tmpfiles")
+
+
+def test_a_runtime_of_another_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtimes, "_plugins", lambda: {"mine": "hpcjobs.runtimes.none:Bare"})
+    assert "mine" in runtimes.names()
+    assert runtimes.get(RuntimeConfig(kind="mine")).name == "none"

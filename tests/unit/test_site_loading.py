@@ -72,7 +72,7 @@ def test_the_test_cluster() -> None:
     )
     assert testbed.partitions["gpu"].node == NodeShape(cores=2, memory=shape.memory, gpus=2, gpu_type="fake")
     assert testbed.launcher == LauncherConfig(kind="srun")
-    assert testbed.runtimes == (RuntimeConfig(kind="charliecloud"),)
+    assert testbed.runtimes == tuple(RuntimeConfig(kind=kind) for kind in ("charliecloud", "apptainer", "podman"))
     assert (testbed.scheduler.kind, testbed.scheduler.limits, testbed.mpi.default) == ("slurm", "site", "pmi2")
 
 

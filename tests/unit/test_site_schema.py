@@ -91,4 +91,4 @@ def test_the_guides_files_load(block: str, tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_the_guide_shows_files() -> None:
-    assert len(BLOCKS) == 6
+    assert len(BLOCKS) == 7

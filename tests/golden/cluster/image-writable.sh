@@ -1,0 +1,77 @@
+#!/bin/bash
+#SBATCH --job-name=solve
+#SBATCH --nodes=2
+#SBATCH --ntasks-per-node=4
+#SBATCH --chdir=/home/ada/run
+#SBATCH --output=/home/ada/jobs/3f9c2a/stdout.log
+#SBATCH --error=/home/ada/jobs/3f9c2a/stderr.log
+
+set -euo pipefail
+export HPCJOB_NATIVE_ID=${SLURM_ARRAY_JOB_ID:-${SLURM_JOB_ID:-}} HPCJOB_RESTARTS=${SLURM_RESTART_COUNT:-0}
+
+# Whatever ends this script, it leaves its exit code, signal and times in the job's folder.
+hpcjob_start=$(date +%s) hpcjob_signal=0 hpcjob_status=0
+hpcjob_exit_file=/home/ada/jobs/3f9c2a/exit
+hpcjob_end() {
+  local code=$? temporary=${hpcjob_exit_file%/*}/.end.$HOSTNAME.$$
+  ((hpcjob_status == 0)) || code=$hpcjob_status
+  trap '' HUP INT USR1 USR2 TERM XCPU
+  unset LD_LIBRARY_PATH LD_PRELOAD
+  PATH=/usr/bin:/bin
+  (
+    umask 077
+    printf '%s\n' "code=$code" "signal=$hpcjob_signal" "start=$hpcjob_start" "end=$(date +%s)" \
+      "host=$HOSTNAME" "id=${HPCJOB_NATIVE_ID:-}" "restarts=${HPCJOB_RESTARTS:-0}" \
+      >"$temporary" && mv -f "$temporary" "$hpcjob_exit_file"
+  ) || printf 'hpcjob: %s cannot be written\n' "$hpcjob_exit_file" >&2
+  exit "$code"
+}
+hpcjob_caught() {
+  hpcjob_signal=$1
+  exit $((128 + $1))
+}
+hpcjob_stop() {
+  printf 'hpcjob: %s on node %s\n' "$2" "$HOSTNAME" >&2
+  exit "$1"
+}
+trap hpcjob_end EXIT
+trap 'hpcjob_caught 1' HUP
+trap 'hpcjob_caught 2' INT
+trap 'hpcjob_caught 10' USR1
+trap 'hpcjob_caught 12' USR2
+trap 'hpcjob_caught 15' TERM
+trap 'hpcjob_caught 24' XCPU
+rm -f "$hpcjob_exit_file" || true # of an earlier start, if this is a requeue
+
+cd /home/ada/run || hpcjob_stop 72 "no folder "/home/ada/run
+
+# A clean environment: what the site sets, and what launcher, runtime and hpcjob need.
+for hpcjob_name in $(compgen -e); do
+  case $hpcjob_name in
+    PATH | HOME | HOSTNAME | USER | LOGNAME | SHELL | TERM | TMPDIR | LANG | LD_LIBRARY_PATH | XDG_RUNTIME_DIR) ;;
+    HPCJOB_* | APPTAINER* | SINGULARITY* | CH_* | PODMAN* | ENROOT* | PYXIS* | SHIFTER* | SARUS* | EDF_*) ;;
+    SLURM* | PBS* | PALS* | PMI* | PRTE* | OPAL* | OMPI* | MPI* | HYDRA* | I_MPI* | FI_* | UCX* | PSM*) ;;
+    CUDA_VISIBLE_DEVICES | ROCR_VISIBLE_DEVICES | ZE_AFFINITY_MASK | GPU_DEVICE_ORDINAL) ;;
+    *) unset "$hpcjob_name" 2>/dev/null || true ;;
+  esac
+done
+export APPTAINERENV_OMP_NUM_THREADS=1
+[[ -r /images/app.sif ]] || hpcjob_stop 66 "no image "/images/app.sif
+[[ -e /data/base ]] || hpcjob_stop 66 "there is no "/data/base
+# The other nodes too: ranks would wait for one that cannot start.
+hpcjob_look() {
+  local path HOSTNAME=$SLURMD_NODENAME # Slurm leaves that of the first node in HOSTNAME
+  for path; do
+    [[ -r $path ]] || hpcjob_stop 66 "there is no $path"
+  done
+}
+export -f hpcjob_look hpcjob_stop
+if ((${SLURM_JOB_NUM_NODES:-1} > 1)); then
+  srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --mpi=none \
+    bash -c 'hpcjob_look "$@"' hpcjob /images/app.sif /data/base </dev/null || (($? != 66)) || exit 66
+fi
+export -fn hpcjob_look hpcjob_stop
+
+srun --ntasks=8 --cpu-bind=cores \
+    apptainer exec --bind /home/ada/run --pwd /home/ada/run --writable-tmpfs --overlay /data/base:ro /images/app.sif \
+    ./solve in.nml || hpcjob_status=$?

@@ -1,0 +1,98 @@
+#!/bin/bash
+#SBATCH --job-name=solve
+#SBATCH --ntasks=1
+#SBATCH --array=0-3
+#SBATCH --chdir=/home/ada/run
+#SBATCH --output=/home/ada/jobs/3f9c2a/stdout.%a.log
+#SBATCH --error=/home/ada/jobs/3f9c2a/stderr.%a.log
+
+set -euo pipefail
+export HPCJOB_NATIVE_ID=${SLURM_ARRAY_JOB_ID:-${SLURM_JOB_ID:-}} HPCJOB_RESTARTS=${SLURM_RESTART_COUNT:-0}
+export HPCJOB_ARRAY_INDEX=$SLURM_ARRAY_TASK_ID
+chmod 600 /proc/self/fd/1 || true # Slurm made the log as the umask says
+chmod 600 /proc/self/fd/2 || true # Slurm made the log as the umask says
+
+# Whatever ends this script, it leaves its exit code, signal and times in the job's folder.
+hpcjob_start=$(date +%s) hpcjob_signal=0 hpcjob_status=0
+hpcjob_exit_file=/home/ada/jobs/3f9c2a/exit."$HPCJOB_ARRAY_INDEX"
+hpcjob_end() {
+  local code=$? temporary=${hpcjob_exit_file%/*}/.end.$HOSTNAME.$$
+  ((hpcjob_status == 0)) || code=$hpcjob_status
+  trap '' HUP INT USR1 USR2 TERM XCPU
+  hpcjob_stop_services
+  unset LD_LIBRARY_PATH LD_PRELOAD
+  PATH=/usr/bin:/bin
+  (
+    umask 077
+    printf '%s\n' "code=$code" "signal=$hpcjob_signal" "start=$hpcjob_start" "end=$(date +%s)" \
+      "host=$HOSTNAME" "id=${HPCJOB_NATIVE_ID:-}" "restarts=${HPCJOB_RESTARTS:-0}" \
+      >"$temporary" && mv -f "$temporary" "$hpcjob_exit_file"
+  ) || printf 'hpcjob: %s cannot be written\n' "$hpcjob_exit_file" >&2
+  exit "$code"
+}
+hpcjob_caught() {
+  hpcjob_signal=$1
+  exit $((128 + $1))
+}
+hpcjob_stop() {
+  printf 'hpcjob: %s on node %s\n' "$2" "$HOSTNAME" >&2
+  exit "$1"
+}
+# Of services: their processes; those of them to be told; inputs whose end tells the others.
+hpcjob_services=() hpcjob_told=() hpcjob_inputs=()
+hpcjob_close() {
+  local input
+  set +u # before bash 4.4 an empty list is not set
+  for input in "${hpcjob_inputs[@]}"; do exec {input}>&-; done
+}
+hpcjob_stop_services() {
+  hpcjob_close
+  timeout 20 apptainer instance stop "hpcjob_${HPCJOB_NATIVE_ID}_${HPCJOB_ARRAY_INDEX:-0}_db" >>/home/ada/jobs/3f9c2a/service-db".$HPCJOB_ARRAY_INDEX".log 2>&1 || true
+  kill "${hpcjob_told[@]}" 2>/dev/null || true
+  for ((hpcjob_wait = 0; hpcjob_wait < 100; hpcjob_wait++)); do
+    kill -0 "${hpcjob_services[@]}" 2>/dev/null || return 0
+    sleep 0.1
+  done
+  kill -9 "${hpcjob_services[@]}" 2>/dev/null || true
+}
+trap hpcjob_end EXIT
+trap 'hpcjob_caught 1' HUP
+trap 'hpcjob_caught 2' INT
+trap 'hpcjob_caught 10' USR1
+trap 'hpcjob_caught 12' USR2
+trap 'hpcjob_caught 15' TERM
+trap 'hpcjob_caught 24' XCPU
+rm -f "$hpcjob_exit_file" || true # of an earlier start, if this is a requeue
+
+cd /home/ada/run || hpcjob_stop 72 "no folder "/home/ada/run
+
+export APPTAINERENV_OMP_NUM_THREADS=1
+[[ -r /images/app.sif ]] || hpcjob_stop 66 "no image "/images/app.sif
+# The other nodes too: ranks would wait for one that cannot start.
+hpcjob_look() {
+  local path HOSTNAME=$SLURMD_NODENAME # Slurm leaves that of the first node in HOSTNAME
+  for path; do
+    [[ -r $path ]] || hpcjob_stop 66 "there is no $path"
+  done
+}
+export -f hpcjob_look hpcjob_stop
+if ((${SLURM_JOB_NUM_NODES:-1} > 1)); then
+  srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --mpi=none \
+    bash -c 'hpcjob_look "$@"' hpcjob /images/app.sif </dev/null || (($? != 66)) || exit 66
+fi
+export -fn hpcjob_look hpcjob_stop
+
+# A service, stopped when this script ends, however it ends.
+export HPCJOB_SERVICE_DB=$HOSTNAME
+(
+  apptainer instance start --bind /home/ada/run /images/app.sif "hpcjob_${HPCJOB_NATIVE_ID}_${HPCJOB_ARRAY_INDEX:-0}_db" >/home/ada/jobs/3f9c2a/service-db".$HPCJOB_ARRAY_INDEX".log 2>&1 </dev/null
+) || hpcjob_stop 69 "it did not start: service "db
+for ((hpcjob_wait = 0; hpcjob_wait < 300; hpcjob_wait++)); do
+  if apptainer exec instance://"hpcjob_${HPCJOB_NATIVE_ID}_${HPCJOB_ARRAY_INDEX:-0}_db" redis-cli ping >/dev/null 2>&1 </dev/null; then break; fi
+  sleep 1
+done
+((hpcjob_wait < 300)) || hpcjob_stop 69 "not ready after 300 tries: service "db
+
+srun --ntasks=1 --cpu-bind=cores \
+    apptainer exec --bind /home/ada/run --pwd /home/ada/run /images/app.sif \
+    ./solve in.nml || hpcjob_status=$?
