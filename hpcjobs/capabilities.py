@@ -57,12 +57,14 @@ _INSTEAD = {
 }
 
 _HOST = "the host's"
+# How `clean` is done where the runtime would pass on the environment of the script.
+BY_SCRIPT = "by the script"
 _APPTAINER = {
     "launch": "prefix of the program", "shared": "--sharens, by the site's options",
     "ranks": "a container a rank", "nodes": "yes",
     "sif": "yes", "squashfs": "yes", "directory": "yes", "reference": "pulled at submission, to SIF",
     "bind": "--bind", "bind-file": "--bind", "bind-readonly": "--bind SRC:DST:ro",
-    "env": "APPTAINERENV_NAME", "clean": "by the script", "workdir": "--pwd", "entrypoint": "apptainer run",
+    "env": "APPTAINERENV_NAME", "clean": BY_SCRIPT, "workdir": "--pwd", "entrypoint": "apptainer run",
     "nvidia": "--nv", "amd": "--rocm", "intel": "/dev is shared",
     "writable": "--writable-tmpfs", "overlay-image": "--overlay", "overlay-folder": "--overlay",
     "app": "--app", "verify": "apptainer verify", "key": "APPTAINER_ENCRYPTION_…",
@@ -70,7 +72,7 @@ _APPTAINER = {
 }  # fmt: skip
 
 TABLE: dict[str, dict[str, str]] = {
-    "none": {"launch": "the program itself", "ranks": "yes", "nodes": "yes", "env": "yes", "clean": "by the script",
+    "none": {"launch": "the program itself", "ranks": "yes", "nodes": "yes", "env": "yes", "clean": BY_SCRIPT,
              "nvidia": _HOST, "amd": _HOST, "intel": _HOST},
     "apptainer": _APPTAINER,
     "singularity": {**_APPTAINER, "env": "SINGULARITYENV_NAME",
@@ -79,7 +81,7 @@ TABLE: dict[str, dict[str, str]] = {
         "launch": "prefix of the program", "shared": "--join", "ranks": "yes", "nodes": "yes",
         "squashfs": "yes", "directory": "yes", "reference": "pulled at submission, to squashfs",
         "bind": "-b, to a place that the image has (any, from 0.38 on)", "bind-file": "-b",
-        "env": "--set-env", "clean": "by the script", "workdir": "-c",
+        "env": "--set-env", "clean": BY_SCRIPT, "workdir": "-c",
         "amd": "/dev is shared", "intel": "/dev is shared", "writable": "-W, from 0.38 on",
         "service": "in the background",
     },
@@ -104,21 +106,21 @@ TABLE: dict[str, dict[str, str]] = {
         "ranks": "yes", "nodes": "yes",
         "reference": "pulled at submission (shifterimg pull)",
         "bind": "--volume, of folders, not below /etc or /var", "bind-readonly": "--volume=SRC:DST:ro",
-        "env": "--env", "clean": "by the script", "workdir": "--workdir", "entrypoint": "--entrypoint",
+        "env": "--env", "clean": BY_SCRIPT, "workdir": "--workdir", "entrypoint": "--entrypoint",
         "nvidia": "--module=gpu", "service": "in the background",
     },
     "sarus": {
         "launch": "prefix of the program", "ranks": "a container a rank", "nodes": "yes",
         "reference": "pulled at submission (sarus pull)",
         "bind": "--mount", "bind-file": "--mount", "bind-readonly": "--mount=…,readonly",
-        "env": "-e", "clean": "by the script", "workdir": "-w", "entrypoint": "its default",
+        "env": "-e", "clean": BY_SCRIPT, "workdir": "-w", "entrypoint": "its default",
         "nvidia": "by its hook", "amd": "by its hook", "writable": "always", "service": "in the background",
     },
     "pyxis": {
         "launch": "options of srun", "shared": "always", "ranks": "yes", "nodes": "yes",
         "squashfs": "yes", "reference": "pulled at submission, to squashfs",
         "bind": "--container-mounts", "bind-file": "--container-mounts", "bind-readonly": "SRC:DST:ro",
-        "env": "--container-env", "clean": "by the script", "workdir": "--container-workdir",
+        "env": "--container-env", "clean": BY_SCRIPT, "workdir": "--container-workdir",
         "entrypoint": "--container-entrypoint", "nvidia": "by Enroot's hook", "writable": "--container-writable",
         "service": "in the background",
     },
@@ -126,7 +128,7 @@ TABLE: dict[str, dict[str, str]] = {
         "launch": "srun --environment, and a TOML file in the job's folder", "shared": "always", "ranks": "yes",
         "nodes": "yes", "squashfs": "yes", "reference": "pulled at submission, to squashfs",
         "bind": "mounts", "bind-file": "mounts", "bind-readonly": "SRC:DST:ro",
-        "env": "[env]", "clean": "by the script", "workdir": "workdir", "entrypoint": "entrypoint",
+        "env": "[env]", "clean": BY_SCRIPT, "workdir": "workdir", "entrypoint": "entrypoint",
         "nvidia": "by its hook", "amd": "by its hook", "writable": "writable", "service": "in the background",
     },
     "docker": {

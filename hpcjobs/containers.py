@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os.path
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hpcjobs import shell
@@ -15,11 +15,10 @@ from hpcjobs.units import Memory
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from hpcjobs.model import HostFacts, JobSpec, Runtime, ServiceSpec, Shape, Site
+    from hpcjobs.model import HostFacts, JobSpec, Runtime, ServiceSpec, Site
     from hpcjobs.shell import Shell
 
 _SERVICE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,30}", re.ASCII)
-_TELL_CHILD = '"$@" & trap "pkill -P $!" TERM; while kill -0 "$!" 2>/dev/null; do wait; done'
 _OVERLAY_FILES = (".img", ".ext3", ".sif", ".sqfs", ".squashfs", ".sqsh")
 
 
@@ -44,7 +43,7 @@ def wanted(spec: JobSpec, gpu: str, image: ImageFacts, files: frozenset[str] = f
             asked["bind-readonly"] = f"--bind {text}"
         if bind.source in files:
             asked["bind-file"] = f"--bind {text}"
-    for service in spec.services:
+    for service in (one for one in spec.services if not one.image):
         asked["service" if service.command else "instance"] = f"the service {service.name}"
     if gpu != "none" and image.kind != "none":
         asked[gpu] = "--gpus-per-node"
@@ -160,6 +159,87 @@ def needed(spec: JobSpec, host: HostFacts, image: ImageFacts, workdir: str) -> t
     return tuple(dict.fromkeys([*sources, *key, *read_only])) if image.kind != "none" else ()
 
 
+# --------------------------------------------------------------------------------- all of it together
+
+
+@dataclass(frozen=True)
+class Contained:
+    """What a plan takes from the containers of a job: its own and those of its services."""
+
+    invocation: Invocation
+    services: tuple[ServicePlan, ...]
+    modules: tuple[str, ...]
+    setup: tuple[Shell, ...]
+    functions: dict[str, Shell]
+    files: dict[str, str]
+    cleanup: tuple[tuple[str | Shell, ...], ...]
+
+
+def contain(
+    request: ContainerRequest,
+    runtime: Runtime,
+    services: Sequence[tuple[ServiceSpec, ImageFacts, Runtime]],
+    site: Site,
+    *,
+    array: bool,
+) -> Contained:
+    """Wrap the program and the services.
+
+    Raises:
+        PlanError: a runtime cannot do what is asked of it.
+    """
+    slurm = site.scheduler.kind == "slurm"
+    own = wrap(runtime, request)
+    made = [_service(one, request, image, its, site, array=array) for one, image, its in services]
+    invocations = [own, *(invocation for _, invocation in made)]
+    lines = [line for each in invocations for line in (*each.setup, *_on_each_node(each, request.nodes, slurm=slurm))]
+    return Contained(
+        invocation=own,
+        services=tuple(plan for plan, _ in made),
+        modules=tuple(dict.fromkeys(m for r in (runtime, *(its for *_, its in services)) for m in r.config.modules)),
+        setup=tuple(dict.fromkeys(lines)),
+        functions={name: body for each in invocations for name, body in each.functions.items()},
+        files={name: text for each in invocations for name, text in each.files.items()},
+        cleanup=tuple(dict.fromkeys(each.cleanup for each in invocations if each.cleanup)),
+    )
+
+
+# Variables that would change what the script itself, the launcher or the runtime do.
+_OF_THE_HOST = re.compile(r"PATH|LD_\w+|BASH_ENV|ENV|SLURM\w*|SRUN_\w+", re.ASCII)
+
+
+def wrap(runtime: Runtime, request: ContainerRequest) -> Invocation:
+    """The invocation; variables that the host's tools would heed too are set inside, by `env`.
+
+    Raises:
+        PlanError: as of the runtime; or the image's entrypoint stands where `env` would.
+    """
+    invocation = runtime.wrap(request)
+    inside = {name: value for name, value in request.env.items() if _OF_THE_HOST.fullmatch(name)}
+    if not inside.keys() & invocation.env.keys():
+        return invocation
+    if request.entrypoint:
+        raise PlanError(
+            f"{next(iter(inside))} cannot be set for the entrypoint of an image by {runtime.name}",
+            hint="name the program that the entrypoint runs, or use --runtime apptainer",
+        )
+    words = (f"{name}={value}" for name, value in inside.items())
+    others = {name: value for name, value in request.env.items() if name not in inside}
+    return runtime.wrap(replace(request, env=others, program=("env", *words, *request.program)))
+
+
+def _on_each_node(invocation: Invocation, nodes: int, *, slurm: bool) -> Iterator[Shell]:
+    """The runtime's preparations on every node of the job."""
+    step = ("srun", *_ONE_A_NODE, "--mpi=none") if nodes > 1 and slurm else ()
+    for command in invocation.node_setup:
+        yield shell.Shell(shell.join((*step, *command)) + ' >/dev/null || hpcjob_stop 69 "the image could not be got"')
+
+
+_ALL = shell.Shell('"$SLURM_JOB_NUM_NODES"')
+_ONE_A_NODE = (shell.concat("--nodes=", _ALL), shell.concat("--ntasks=", _ALL), "--ntasks-per-node=1")
+_ONE = ("--nodes=1", "--ntasks=1", "--ntasks-per-node=1")
+
+
 # ------------------------------------------------------------------------------------------ services
 
 
@@ -170,47 +250,96 @@ def check_services(services: Sequence[ServiceSpec]) -> None:
         PlanError: says which.
     """
     capitals = [service.name.upper() for service in services]
-    for name in (service.name for service in services):
+    for service in services:
+        name = service.name
         if not _SERVICE_NAME.fullmatch(name):
             raise PlanError(f"{name!r} cannot be the name of a service", hint="use letters, digits and _: db")
         if capitals.count(name.upper()) > 1:
             raise PlanError(f"two services are called {name}", hint="give each a name of its own")
+        if ":" in (*service.command, *service.ready):
+            raise PlanError(
+                f"service {name}: srun reads the argument ':' as the beginning of another program",
+                hint="pass a plain ':' by a script of yours",
+            )
 
 
-def service_plan(
-    service: ServiceSpec, request: ContainerRequest, runtime: Runtime, *, shape: Shape, slurm: bool, array: bool
-) -> ServicePlan:
+# What keeps a service of a step: it ends when the input that the script holds open is closed, also because the script
+# died (`kill` of srun would give it no time to end). In the language of every sh, since it may run in a container.
+_SERVE = (
+    'exec 3<&0; "$@" </dev/null & p=$!; trap "{end}" TERM INT; {{ cat <&3 >/dev/null; {end}; }} & '
+    "while kill -0 $p 2>/dev/null; do wait $p; done"
+)
+# An instance ends with the step that started it, so the step stays.
+_HOLD = 'name=$1; shift; "$@" </dev/null || exit; trap : TERM INT; cat >/dev/null; "$0" instance stop "$name"'
+# What serves an image's files to the program, its child, is not to be told to end; the child is.
+_TELL_CHILD = '"$@" & p=$!; trap "pkill -P $p" TERM INT; while kill -0 $p 2>/dev/null; do wait $p; done'
+
+
+def _service(
+    service: ServiceSpec, request: ContainerRequest, image: ImageFacts, runtime: Runtime, site: Site, *, array: bool
+) -> tuple[ServicePlan, Invocation]:
     """How a service is started beside the job, and stopped.
 
-    With several nodes, and for runtimes that are options of srun, it is a step of its own (srun(1), --overlap).
+    One on each node, and one of a runtime that is options of srun, is a step of its own (srun(1), --overlap).
     """
-    invocation = runtime.wrap(request)
-    per_node = service.per == "node" and shape.nodes > 1
-    step = slurm and (per_node or bool(invocation.launcher_args))
-    tell = ("bash", "-c", _TELL_CHILD, "hpcjob") if invocation.serves_files else ()
-    words: tuple[tuple[str | Shell, ...], ...] = (tell, invocation.argv, invocation.program)
-    if step:
-        serve = ("bash", "-c", 'hpcjob_serve "$@"', "hpcjob", *invocation.stop, "--")
-        words = (_step(shape.nodes if per_node else 1, invocation), serve, *words)
+    slurm = site.scheduler.kind == "slurm"
+    if service.per == "node" and request.nodes > 1 and not slurm:
+        raise PlanError(f"{site.scheduler.kind} cannot start a service on each node", hint="write `per: job`")
+    own = replace(
+        request,
+        image=image,
+        program=service.command,
+        binds=binds(site, service.bind, request.workdir),
+        env=dict(service.env),
+        gpu="none",
+        mpi="",
+        ntasks=1,
+        ntasks_per_node=1,
+        even=True,
+        container_workdir="",
+        entrypoint=False,
+        writable=False,
+        overlays=(),
+        app="",
+        key=None,
+        instance="" if service.command else _instance_name(service.name),
+        service=service.name,
+        launcher="none",
+    )
+    invocation = wrap(runtime, own)
+    where = _ONE_A_NODE if service.per == "node" else _ONE
+    step = _step(where, invocation) if slurm and (service.per == "node" or invocation.launcher_args) else ()
+    keeper = _keeper(invocation, own, step=bool(step))
     index = shell.Shell('".$HPCJOB_ARRAY_INDEX"') if array else ""
-    return ServicePlan(
+    plan = ServicePlan(
         name=service.name,
-        start=tuple(group for group in words if group),
+        start=tuple(group for group in (step, keeper, invocation.argv, invocation.program) if group),
         log=shell.concat(f"{request.folder}/service-{service.name}", index, ".log"),
-        ready=_ready(service, request, runtime, invocation),
+        ready=_ready(service, own, runtime, invocation),
         stop=() if step else invocation.stop,
         env=dict(invocation.env),
-        step=step,
-        setup=invocation.setup,
-        files=invocation.files,
-        cleanup=invocation.cleanup,
+        step=bool(step),
     )
+    return plan, invocation
 
 
-def _step(nodes: int, invocation: Invocation) -> tuple[str | Shell, ...]:
-    count = (f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1")
+def _instance_name(service: str) -> Shell:
+    """Unlike that of any other job on the node."""
+    return shell.Shell(f'"hpcjob_${{HPCJOB_NATIVE_ID}}_${{HPCJOB_ARRAY_INDEX:-0}}_{service}"')
+
+
+def _keeper(invocation: Invocation, request: ContainerRequest, *, step: bool) -> tuple[str | Shell, ...]:
+    """What stands between a service and whoever ends it."""
+    if step and request.instance:
+        return ("sh", "-c", _HOLD, invocation.stop[0], request.instance)
+    if step:
+        return ("sh", "-c", _SERVE.format(end="pkill -P $p" if invocation.serves_files else "kill $p"), "hpcjob")
+    return ("sh", "-c", _TELL_CHILD, "hpcjob") if invocation.serves_files else ()
+
+
+def _step(where: tuple[str | Shell, ...], invocation: Invocation) -> tuple[str | Shell, ...]:
     # --mem=0: of the memory that the program's step has; else the one that comes second is refused.
-    return ("srun", "--overlap", "--mem=0", *count, "--cpu-bind=none", "--mpi=none", *invocation.launcher_args)
+    return ("srun", "--overlap", "--mem=0", *where, "--cpu-bind=none", "--mpi=none", *invocation.launcher_args)
 
 
 def _ready(
@@ -220,6 +349,6 @@ def _ready(
         return ()
     if invocation.enter:
         return (*invocation.enter, *service.ready)
-    asking = runtime.wrap(replace(request, program=service.ready))
-    step = _step(1, asking) if asking.launcher_args else ()
+    asking = wrap(runtime, replace(request, program=service.ready))
+    step = _step(_ONE, asking) if asking.launcher_args else ()
     return (*step, *asking.argv, *asking.program)

@@ -459,6 +459,7 @@ class ContainerRequest:
     key: ImageKey | None = None
     instance: str | Shell = ""  # name of an instance to start, instead of the program
     service: str = ""  # its name, if it runs beside the job's own program
+    passed: tuple[str, ...] = ()  # variables of the script that the program is to see, besides `env`
     folder: str = ""  # of the job
     launcher: str = "none"  # its kind
 
@@ -476,6 +477,7 @@ class Invocation:
     directives: tuple[str, ...] = ()
     env: dict[str, str | Shell] = field(default_factory=dict)
     setup: tuple[Shell, ...] = ()  # lines run once on the batch node, before the launch
+    functions: dict[str, Shell] = field(default_factory=dict)  # of bash, that argv calls: name and body
     node_setup: tuple[tuple[str | Shell, ...], ...] = ()  # commands run once on each node, before the launch
     stop: tuple[str | Shell, ...] = ()  # what ends an instance
     enter: tuple[str | Shell, ...] = ()  # what runs a command in it
@@ -541,6 +543,16 @@ class Note:
 
 
 @dataclass(frozen=True)
+class ImageCheck:
+    """An image file that the script looks at before it starts anything."""
+
+    path: str
+    digest: str = ""  # 64 hexadecimal digits; empty = only that it can be read
+    stamp: str = ""  # with this size and time (`stat -c %s.%Y`) the digest is not computed; empty = it always is
+    refuse: bool = False  # what happens if the digest is another: the job ends, or it warns
+
+
+@dataclass(frozen=True)
 class ServicePlan:
     """A service, decided: what starts it beside the job, tells that it is ready, and stops it."""
 
@@ -552,9 +564,6 @@ class ServicePlan:
     stop: tuple[str | Shell, ...] = ()
     env: dict[str, str | Shell] = field(default_factory=dict)
     step: bool = False  # whether it is a step of the scheduler, which stops when its input is closed
-    setup: tuple[Shell, ...] = ()  # as of its invocation
-    files: dict[str, str] = field(default_factory=dict)
-    cleanup: tuple[str | Shell, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -575,8 +584,7 @@ class Plan:
     image: str = ""
     image_digest: str = ""  # sha256:…; of the image itself, or of what a registry's name stood for
     image_source: str = ""  # the reference that it was pulled from
-    image_stamp: str = ""  # size and modification time of its file, as `stat -c %s.%Y` prints them
-    image_changed: str = "ignore"
+    images: tuple[ImageCheck, ...] = ()  # the job's, and those of its services
     needed: tuple[str, ...] = ()  # files and folders without which the job cannot begin
     runtime: str = "none"
     launcher: str = "none"
@@ -609,8 +617,10 @@ class Plan:
     site_env: dict[str, str] = field(default_factory=dict)  # $NAME is expanded on the node
     env: dict[str, str | Shell] = field(default_factory=dict)  # literal, but for Shell values
     scratch: str = ""
-    clean_env: bool = False
+    # What is kept of the submission's environment, where the script cleans it; None where it does not.
+    kept_env: tuple[str, ...] | None = None
     setup: tuple[Shell, ...] = ()
+    functions: dict[str, Shell] = field(default_factory=dict)
     services: tuple[ServicePlan, ...] = ()
     cleanup: tuple[tuple[str | Shell, ...], ...] = ()  # commands run at the end, whatever ended it
     files: dict[str, str] = field(default_factory=dict)  # of the job's folder, besides hpcjob's own

@@ -13,6 +13,7 @@ from hpcjobs.errors import PlanError, UsageError
 from hpcjobs.model import (
     ContainerRequest,
     HostFacts,
+    ImageCheck,
     ImageFacts,
     Invocation,
     JobSpec,
@@ -30,7 +31,7 @@ from hpcjobs.units import Memory, nearest, parse_indices
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from hpcjobs.model import Launcher, Runtime, ServicePlan, ServiceSpec, Shape
+    from hpcjobs.model import Launcher, Runtime, ServiceSpec, Shape
 
 # What to type for each field; also the fields of one line of text, which end in directives and tables.
 _OPTION = {
@@ -205,7 +206,7 @@ def resolve(
 
     choose_runtime(replace(spec, runtime=runtime.name), site, image, files=host.files)
     containers.check_services(spec.services)
-    changed = _check_trust(spec, site, image, host)
+    _check_trust(site, image, host)
     layers = containers.overlays(spec, workdir)
     containers.check_overlays(spec, layers, shape.ntasks)
     request = ContainerRequest(
@@ -230,9 +231,10 @@ def resolve(
         key=host.key,
         folder=host.folder,
         launcher=launcher.name,
+        passed=_passed(site, spec),
     )
-    invocation = runtime.wrap(request)
-    beside = _services(services, request, site, spec, shape)
+    contained = containers.contain(request, runtime, services, site, array=bool(spec.array))
+    invocation = contained.invocation
     launch = launcher.command(shape, mpi=mpi, extra=invocation.launcher_args)
     return Plan(
         tag=host.tag,
@@ -249,16 +251,8 @@ def resolve(
         image=image.path,
         image_digest=image.digest,
         image_source=image.source,
-        image_stamp=image.stamp if image.digest else "",
-        image_changed=changed,
-        needed=tuple(
-            dict.fromkeys(
-                (
-                    *containers.needed(spec, host, image, workdir),
-                    *(one.path for _, one, _ in services if one.path.startswith("/") and one.path != image.path),
-                )
-            )
-        ),
+        images=_image_checks(spec, site, (image, *(facts for _, facts, _ in services))),
+        needed=containers.needed(spec, host, image, workdir),
         runtime=runtime.name,
         launcher=launcher.name,
         mpi=mpi,
@@ -285,29 +279,22 @@ def resolve(
         export=site.scheduler.export,
         directives=(*site.directives, *invocation.directives, *spec.directives),
         module_init=site.module_init,
-        modules=(*site.modules, *runtime.config.modules, *spec.modules),
+        modules=(*site.modules, *contained.modules, *spec.modules),
         site_env=site.env,
         env={**invocation.env, **launch.env},
         scratch=site.scratch,
-        clean_env=spec.clean_env,
-        setup=tuple(
-            dict.fromkeys(
-                (
-                    *invocation.setup,
-                    *_on_each_node(invocation, site, shape),
-                    *(line for one in beside for line in one.setup),
-                )
-            )
-        ),
-        services=beside,
-        cleanup=tuple(dict.fromkeys(c for c in (invocation.cleanup, *(each.cleanup for each in beside)) if c)),
-        files={**invocation.files, **{name: text for one in beside for name, text in one.files.items()}},
+        kept_env=_kept_env(spec, host, runtime),
+        setup=contained.setup,
+        functions=contained.functions,
+        services=contained.services,
+        cleanup=contained.cleanup,
+        files=contained.files,
         notes=(*notes, *_as_notes(runtime.name, invocation.notes), *_as_notes(launcher.name, launch.notes)),
     )
 
 
-def _check_trust(spec: JobSpec, site: Site, image: ImageFacts, host: HostFacts) -> str:
-    """What the job does if its image was changed; an image that only a key opens is refused without one."""
+def _check_trust(site: Site, image: ImageFacts, host: HostFacts) -> None:
+    """Refuse an image that only a key opens without one, and a key that could not reach the job."""
     if image.encrypted and not host.key:
         raise PlanError(
             f"the image {image.path} is encrypted, and no key was given",
@@ -318,59 +305,36 @@ def _check_trust(spec: JobSpec, site: Site, image: ImageFacts, host: HostFacts) 
             f"--image-key env:{host.key.variable}: on site {site.name} no variable of yours reaches the job",
             hint="put the passphrase into a file that only you can read, and give that: --image-key FILE",
         )
-    if "required" in (spec.verify, site.image.verify):
-        return "refuse"  # or what was verified is not what runs
-    return (spec.image_changed or site.image.changed) if image.stamp else "ignore"
 
 
-def _services(
-    services: Sequence[tuple[ServiceSpec, ImageFacts, Runtime]],
-    request: ContainerRequest,
-    site: Site,
-    spec: JobSpec,
-    shape: Shape,
-) -> tuple[ServicePlan, ...]:
-    """The services, each in a container as the job's own, with binds and variables of its own."""
-    slurm = site.scheduler.kind == "slurm"
-    if not slurm and shape.nodes > 1 and any(service.per == "node" for service in spec.services):
-        raise PlanError(f"{site.scheduler.kind} cannot start a service on each node", hint="write `per: job`")
-    found = []
-    for service, image, runtime in services:
-        own = replace(
-            request,
-            image=image,
-            program=service.command,
-            binds=containers.binds(site, service.bind, request.workdir),
-            env=dict(service.env),
-            gpu="none",
-            mpi="",
-            ntasks=1,
-            ntasks_per_node=1,
-            even=True,
-            container_workdir="",
-            entrypoint=False,
-            overlays=(),
-            app="",
-            key=None,
-            instance="" if service.command else _instance_name(service.name),
-            service=service.name,
-            launcher="none",
-        )
-        found.append(containers.service_plan(service, own, runtime, shape=shape, slurm=slurm, array=bool(spec.array)))
-    return tuple(found)
+def _image_checks(spec: JobSpec, site: Site, images: Sequence[ImageFacts]) -> tuple[ImageCheck, ...]:
+    """What the script looks at of each image file; one whose signature was verified is always read again."""
+    verified = "required" in (spec.verify, site.image.verify)
+    changed = spec.image_changed or site.image.changed
+    found: dict[str, ImageCheck] = {}
+    for image in images:
+        if not image.path.startswith("/"):
+            continue
+        digest = image.digest.partition(":")[2] if verified or changed != "ignore" else ""
+        stamp = "" if verified or not digest else image.stamp
+        found.setdefault(image.path, ImageCheck(image.path, digest, stamp, refuse=verified or changed == "refuse"))
+    return tuple(found.values())
 
 
-def _instance_name(service: str) -> shell.Shell:
-    """Unlike that of any other job on the node."""
-    return shell.Shell(f'"hpcjob_${{HPCJOB_NATIVE_ID}}_${{HPCJOB_ARRAY_INDEX:-0}}_{service}"')
+def _kept_env(spec: JobSpec, host: HostFacts, runtime: Runtime) -> tuple[str, ...] | None:
+    """The user's variables that a cleaned environment keeps; None where the script has none to clean."""
+    by_script = capabilities.TABLE.get(runtime.name, {}).get("clean") == capabilities.BY_SCRIPT
+    if not (spec.clean_env and by_script):
+        return None
+    return (host.key.variable,) if host.key and host.key.variable else ()
 
 
-def _on_each_node(invocation: Invocation, site: Site, shape: Shape) -> Iterator[shell.Shell]:
-    """The runtime's preparations on every node of the job."""
-    nodes = (f"--nodes={shape.nodes}", f"--ntasks={shape.nodes}", "--ntasks-per-node=1")
-    step = ("srun", *nodes, "--mpi=none") if shape.nodes > 1 and site.scheduler.kind == "slurm" else ()
-    for command in invocation.node_setup:
-        yield shell.Shell(shell.join((*step, *command)) + ' >/dev/null || hpcjob_stop 69 "the image could not be got"')
+def _passed(site: Site, spec: JobSpec) -> tuple[str, ...]:
+    """What hpcjob and the site tell a program in variables, for runtimes that pass on only what is named."""
+    services = (f"HPCJOB_SERVICE_{service.name.upper()}" for service in spec.services)
+    index = ("HPCJOB_ARRAY_INDEX",) if spec.array else ()
+    scratch = ("HPCJOB_SCRATCH",) if site.scratch else ()
+    return ("HPCJOB_NATIVE_ID", "HPCJOB_RESTARTS", *index, *scratch, *services, *site.env)
 
 
 def _as_notes(subject: str, notes: tuple[str, ...]) -> Iterator[Note]:
@@ -439,7 +403,7 @@ def _environment(spec: JobSpec, site: Site, shape: Shape) -> dict[str, str]:
     OMP_PLACES and OMP_PROC_BIND are left alone: where the launcher binds, threads stay in the rank's cores
     anyway, and where it does not, they would pin the threads of all ranks to the same cores.
     """
-    for name in (*spec.env, *site.env):
+    for name in (*spec.env, *site.env, *(name for service in spec.services for name in service.env)):
         shell.variable_name(name)
         if name in _BASH_OWN or (name.startswith("BASH") and name != "BASH_ENV") or name.lower().startswith("hpcjob_"):
             raise PlanError(f"the variable {name} is not free to set in a job", hint="choose another name")

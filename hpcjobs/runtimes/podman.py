@@ -24,21 +24,19 @@ if TYPE_CHECKING:
 # Devices by hand, where no hook and no CDI file shows them.
 _DEVICES = {"amd": ("--device", "/dev/kfd", "--device", "/dev/dri"), "intel": ("--device", "/dev/dri")}
 # PMI-1 and PMI-2 talk through an open file descriptor whose number is in PMI_FD; Podman passes on those from 3 on.
-_KEEP_PMI_OPEN = 'if [[ -n ${PMI_FD:-} ]]; then exec 3<&"$PMI_FD"; PMI_FD=3; else exec 3</dev/null; fi\n'
 # `podman run` may lose the signal that ends a job, and its container is a child of init, which the scheduler may not
 # know. So a process that is no child of the job either hands the signal on, and kills what is left half a minute later.
-_RUN = """command=$1 name=hpcjob-$HOSTNAME-$$
-shift 2
-stop() {
-  trap "" TERM INT
-  (for i in {1..5}; do "$command" stop --time 30 "$name" && break; sleep 1; done >/dev/null 2>&1 3>&- &)
-}
-trap stop TERM INT
-"$command" run --name "$name" "$@" <&0 &
-while true; do
-  wait "$!" && code=0 || code=$?
-  kill -0 "$!" 2>/dev/null || exit "$code"
-done"""
+_RUN = """  local command=$1 name=hpcjob-$HOSTNAME-$BASHPID code
+  shift 2
+  if [[ -n ${PMI_FD:-} ]]; then exec 3<&"$PMI_FD"; PMI_FD=3; else exec 3</dev/null; fi
+  trap 'trap "" TERM INT
+    (for _ in {1..5}; do "$command" stop --time 30 "$name" && break; sleep 1; done >/dev/null 2>&1 3>&- &)' TERM INT
+  "$command" run --name "$name" --preserve-fds=1 "$@" <&0 &
+  while true; do
+    wait "$!" && code=0 || code=$?
+    kill -0 "$!" 2>/dev/null || exit "$code"
+  done"""
+_DOCKER_REMOVE = '"$0" ps --all --quiet --filter "$1" | xargs --no-run-if-empty "$0" rm --force'
 # The kind of MPI and podman-hpc's module for it (github.com/NERSC/podman-hpc, modules.d).
 _HPC_MODULE = {"pmi2": "--openmpi-pmi2", "pmix": "--openmpi-pmix", "cray_shasta": "--mpi"}
 
@@ -54,7 +52,6 @@ class Podman:
     def wrap(self, request: ContainerRequest) -> Invocation:
         """As the user, with the host's namespaces, so that ranks find each other."""
         command = self.config.command or self.program
-        ranks = request.ntasks > 1 and request.launcher != "none"
         image = request.image
         pulled: tuple[str | Shell, ...] = ()
         if image.kind == "reference":
@@ -63,10 +60,9 @@ class Podman:
         where = ("--rootfs", f"{image.path}:O") if image.kind == "directory" else (store_name(image),)
         return Invocation(
             argv=(
-                *("bash", "-c", _KEEP_PMI_OPEN + _RUN if ranks else _RUN, "podman"),
+                *("bash", "-c", 'hpcjob_podman "$@"', "hpcjob"),
                 *(command, "run", "--rm", "--log-driver=none", _label(request)),
                 *("--network=host", "--pid=host", "--ipc=host", "--userns=keep-id"),
-                *(("--preserve-fds=1",) if ranks else ()),
                 *(("--device", "nvidia.com/gpu=all") if request.gpu == "nvidia" else _DEVICES.get(request.gpu, ())),
                 *_paths(request),
                 *self._environment(request),
@@ -76,13 +72,15 @@ class Podman:
             ),
             program=request.program,
             env=dict(request.env),
+            functions={"hpcjob_podman": shell.Shell(_RUN)},
             node_setup=(pulled,) if pulled else (),
             cleanup=_remove(command, request),
         )
 
     def _environment(self, request: ContainerRequest) -> Iterator[str]:
         if request.clean_env:
-            yield from (f"--env={pattern}" for pattern in LAUNCHER_VARIABLES)
+            yield from (f"--env={pattern}" for pattern in (*LAUNCHER_VARIABLES, "HPCJOB_*"))
+            yield from (f"--env={name}" for name in request.passed if not name.startswith("HPCJOB_"))
         else:
             yield "--env-host"
             if "LD_LIBRARY_PATH" not in request.env:
@@ -112,7 +110,7 @@ class PodmanHpc:
                 *((module,) if ranks else ()),
                 *(("--gpu",) if request.gpu == "nvidia" else _DEVICES.get(request.gpu, ())),
                 *_paths(request),
-                *(f"--env={name}" for name in request.env),
+                *(f"--env={name}" for name in (*request.passed, *request.env)),
                 *(() if request.entrypoint else ("--entrypoint=",)),
                 *self.config.options,
                 # Or it takes options of the program (--gpu, --help) for its own.
@@ -137,19 +135,22 @@ class Docker:
         """Docker's server knows nothing of the job's environment: only the named variables reach the program."""
         if request.ntasks > 1:
             capabilities.refuse(self.name, {"ranks": f"{request.ntasks} ranks"}, ())
+        command = self.config.command or self.program
         return Invocation(
             argv=(
-                *(self.config.command or self.program, "run", "--rm", "--network=host", "--ipc=host"),
+                *(command, "run", "--rm", "--init", "--network=host", "--ipc=host", _label(request)),
                 *("--user", shell.Shell('"$(id -u):$(id -g)"')),
                 *(("--gpus", "all") if request.gpu == "nvidia" else _DEVICES.get(request.gpu, ())),
                 *_paths(request),
-                *(f"--env={name}" for name in request.env),
+                *(f"--env={name}" for name in (*request.passed, *request.env)),
                 *(() if request.entrypoint else ("--entrypoint=",)),
                 *self.config.options,
                 store_name(request.image),
             ),
             program=request.program,
             env=dict(request.env),
+            # The container is a child of Docker's server, and outlives whoever asked for it.
+            cleanup=("sh", "-c", _DOCKER_REMOVE, command, shell.concat("label=", _owner(request))),
         )
 
 

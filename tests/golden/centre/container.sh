@@ -58,21 +58,14 @@ export MPICH_OFI_CXI_COUNTER_REPORT=1
 export TMPDIR="/scratch/$USER"
 export HPCJOB_SCRATCH="/scratch/$USER/$SLURM_JOB_ID"
 mkdir -p "$HPCJOB_SCRATCH"
-export SINGULARITYENV_OMP_NUM_THREADS=1
+
 [[ -r /images/app.sif ]] || hpcjob_stop 66 "no image "/images/app.sif
-# The other nodes too: ranks would wait for one that cannot start.
-hpcjob_look() {
-  local path HOSTNAME=$SLURMD_NODENAME # Slurm leaves that of the first node in HOSTNAME
-  for path; do
-    [[ -r $path ]] || hpcjob_stop 66 "there is no $path"
-  done
-}
-export -f hpcjob_look hpcjob_stop
-if ((${SLURM_JOB_NUM_NODES:-1} > 1)); then
-  srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --mpi=none \
-    bash -c 'hpcjob_look "$@"' hpcjob /images/app.sif </dev/null || (($? != 66)) || exit 66
-fi
-export -fn hpcjob_look hpcjob_stop
+# On all nodes, or ranks would wait for those that cannot start.
+srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --mpi=none bash -c \
+  'for path; do [[ -r $path ]] || { echo "hpcjob: no $path on node $SLURMD_NODENAME" >&2; exit 66; }; done' \
+  hpcjob /images/app.sif </dev/null || (($? != 66)) || exit 66
+
+export SINGULARITYENV_OMP_NUM_THREADS=1
 
 srun --ntasks=16 --cpu-bind=cores --mpi=pmi2 --distribution=block:block \
     singularity exec --bind /opt/cray --bind "/scratch/$USER:/scratch" --bind /home/ada/run --pwd /home/ada/run /images/app.sif \

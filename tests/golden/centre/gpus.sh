@@ -59,9 +59,11 @@ export MPICH_OFI_CXI_COUNTER_REPORT=1
 export TMPDIR="/scratch/$USER"
 export HPCJOB_SCRATCH="/scratch/$USER/$SLURM_JOB_ID"
 mkdir -p "$HPCJOB_SCRATCH"
+
+[[ -r /images/app.sif ]] || hpcjob_stop 66 "no image "/images/app.sif
+
 export SINGULARITYENV_OMP_NUM_THREADS=1
 export SINGULARITYENV_NCCL_DEBUG=INFO
-[[ -r /images/app.sif ]] || hpcjob_stop 66 "no image "/images/app.sif
 
 srun --ntasks=2 --cpu-bind=cores --mpi=pmi2 --distribution=block:block \
     singularity exec --rocm --bind /opt/cray --bind "/scratch/$USER:/scratch" --bind /home/ada/run --pwd /home/ada/run /images/app.sif \

@@ -45,22 +45,14 @@ rm -f "$hpcjob_exit_file" || true # of an earlier start, if this is a requeue
 
 cd /home/ada/run || hpcjob_stop 72 "no folder "/home/ada/run
 
-export OMP_NUM_THREADS=1
 [[ -r /images/app.sqfs ]] || hpcjob_stop 66 "no image "/images/app.sqfs
-# The other nodes too: ranks would wait for one that cannot start.
-hpcjob_look() {
-  local path HOSTNAME=$SLURMD_NODENAME # Slurm leaves that of the first node in HOSTNAME
-  for path; do
-    [[ -r $path ]] || hpcjob_stop 66 "there is no $path"
-  done
-}
-export -f hpcjob_look hpcjob_stop
-if ((${SLURM_JOB_NUM_NODES:-1} > 1)); then
-  srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --mpi=none \
-    bash -c 'hpcjob_look "$@"' hpcjob /images/app.sqfs </dev/null || (($? != 66)) || exit 66
-fi
-export -fn hpcjob_look hpcjob_stop
+# On all nodes, or ranks would wait for those that cannot start.
+srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --mpi=none bash -c \
+  'for path; do [[ -r $path ]] || { echo "hpcjob: no $path on node $SLURMD_NODENAME" >&2; exit 66; }; done' \
+  hpcjob /images/app.sqfs </dev/null || (($? != 66)) || exit 66
 export USER="${USER:-$(id -un)}"
+
+export OMP_NUM_THREADS=1
 
 srun --ntasks=8 --cpu-bind=cores \
     ch-run -b /home/ada/run:/mnt/0 -c /mnt/0 --join-ct=2 --join-tag="hpcjob.$HPCJOB_NATIVE_ID.${HPCJOB_ARRAY_INDEX:-}" --unset-env=LD_LIBRARY_PATH /images/app.sqfs -- \

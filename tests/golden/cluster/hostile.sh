@@ -45,25 +45,13 @@ rm -f "$hpcjob_exit_file" || true # of an earlier start, if this is a requeue
 
 cd '/data/it'"'"'s 100%/$HOME' || hpcjob_stop 72 "no folder "'/data/it'"'"'s 100%/$HOME'
 
+[[ -r '/images/an '"'"'app'"'"'.sif' ]] || hpcjob_stop 66 "no image "'/images/an '"'"'app'"'"'.sif'
+[[ -e '/data/it'"'"'s here' ]] || hpcjob_stop 66 "there is no "'/data/it'"'"'s here'
+
 export APPTAINERENV_OMP_NUM_THREADS=1
 export APPTAINERENV_TEXT='it'"'"'s "$HOME" `id` $(id) \ ; & | * ? ~ # %j !x ümläut 你好	tab
 line'
 export APPTAINER_NO_EVAL=1
-[[ -r '/images/an '"'"'app'"'"'.sif' ]] || hpcjob_stop 66 "no image "'/images/an '"'"'app'"'"'.sif'
-[[ -e '/data/it'"'"'s here' ]] || hpcjob_stop 66 "there is no "'/data/it'"'"'s here'
-# The other nodes too: ranks would wait for one that cannot start.
-hpcjob_look() {
-  local path HOSTNAME=$SLURMD_NODENAME # Slurm leaves that of the first node in HOSTNAME
-  for path; do
-    [[ -r $path ]] || hpcjob_stop 66 "there is no $path"
-  done
-}
-export -f hpcjob_look hpcjob_stop
-if ((${SLURM_JOB_NUM_NODES:-1} > 1)); then
-  srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --mpi=none \
-    bash -c 'hpcjob_look "$@"' hpcjob '/images/an '"'"'app'"'"'.sif' '/data/it'"'"'s here' </dev/null || (($? != 66)) || exit 66
-fi
-export -fn hpcjob_look hpcjob_stop
 
 srun --ntasks=1 --cpu-bind=cores \
     apptainer exec --bind '/data/it'"'"'s here:/data:ro' --bind '/data/it'"'"'s 100%/$HOME' --pwd '/data/it'"'"'s 100%/$HOME' '/images/an '"'"'app'"'"'.sif' \

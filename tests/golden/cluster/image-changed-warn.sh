@@ -44,25 +44,13 @@ rm -f "$hpcjob_exit_file" || true # of an earlier start, if this is a requeue
 
 cd /home/ada/run || hpcjob_stop 72 "no folder "/home/ada/run
 
-export APPTAINERENV_OMP_NUM_THREADS=1
 [[ -r /images/app.sif ]] || hpcjob_stop 66 "no image "/images/app.sif
 if [[ $(stat -Lc %s.%Y /images/app.sif) != 104857600.1700000000 ]] &&
   [[ $(sha256sum </images/app.sif) != '1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f  -' ]]; then
   printf 'hpcjob: warning: changed since the submission: the image %s\n' /images/app.sif >&2
 fi
-# The other nodes too: ranks would wait for one that cannot start.
-hpcjob_look() {
-  local path HOSTNAME=$SLURMD_NODENAME # Slurm leaves that of the first node in HOSTNAME
-  for path; do
-    [[ -r $path ]] || hpcjob_stop 66 "there is no $path"
-  done
-}
-export -f hpcjob_look hpcjob_stop
-if ((${SLURM_JOB_NUM_NODES:-1} > 1)); then
-  srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --mpi=none \
-    bash -c 'hpcjob_look "$@"' hpcjob /images/app.sif </dev/null || (($? != 66)) || exit 66
-fi
-export -fn hpcjob_look hpcjob_stop
+
+export APPTAINERENV_OMP_NUM_THREADS=1
 
 srun --ntasks=1 --cpu-bind=cores \
     apptainer exec --bind /home/ada/run --pwd /home/ada/run /images/app.sif \

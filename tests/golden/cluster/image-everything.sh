@@ -44,20 +44,15 @@ rm -f "$hpcjob_exit_file" || true # of an earlier start, if this is a requeue
 
 cd /home/ada/run || hpcjob_stop 72 "no folder "/home/ada/run
 
-# A clean environment: what the site sets, and what launcher, runtime and hpcjob need.
+# A clean environment: nothing of the shell that submitted, but what everything needs.
 for hpcjob_name in $(compgen -e); do
   case $hpcjob_name in
-    PATH | HOME | HOSTNAME | USER | LOGNAME | SHELL | TERM | TMPDIR | LANG | LD_LIBRARY_PATH | XDG_RUNTIME_DIR) ;;
-    HPCJOB_* | APPTAINER* | SINGULARITY* | CH_* | PODMAN* | ENROOT* | PYXIS* | SHIFTER* | SARUS* | EDF_*) ;;
-    SLURM* | PBS* | PALS* | PMI* | PRTE* | OPAL* | OMPI* | MPI* | HYDRA* | I_MPI* | FI_* | UCX* | PSM*) ;;
-    CUDA_VISIBLE_DEVICES | ROCR_VISIBLE_DEVICES | ZE_AFFINITY_MASK | GPU_DEVICE_ORDINAL) ;;
+    PATH | HOME | HOSTNAME | USER | LOGNAME | SHELL | LANG | TMPDIR | XDG_RUNTIME_DIR | HPCJOB_*) ;;
+    SLURM* | PBS* | *_VISIBLE_DEVICES | GPU_DEVICE_ORDINAL | ZE_AFFINITY_MASK) ;;
     *) unset "$hpcjob_name" 2>/dev/null || true ;;
   esac
 done
-export APPTAINERENV_OMP_NUM_THREADS=1
-export APPTAINERENV_MODE='fast, and '"'"'safe'"'"''
-export APPTAINER_NO_EVAL=1
-export APPTAINER_ENCRYPTION_PEM_PATH=/home/ada/key.pem
+
 [[ -r /images/app.sif ]] || hpcjob_stop 66 "no image "/images/app.sif
 if [[ $(stat -Lc %s.%Y /images/app.sif) != 104857600.1700000000 ]] &&
   [[ $(sha256sum </images/app.sif) != '1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f  -' ]]; then
@@ -66,20 +61,12 @@ fi
 [[ -e /data/in ]] || hpcjob_stop 66 "there is no "/data/in
 [[ -e /home/ada/key.pem ]] || hpcjob_stop 66 "there is no "/home/ada/key.pem
 [[ -e /data/base.img ]] || hpcjob_stop 66 "there is no "/data/base.img
-# The other nodes too: ranks would wait for one that cannot start.
-hpcjob_look() {
-  local path HOSTNAME=$SLURMD_NODENAME # Slurm leaves that of the first node in HOSTNAME
-  for path; do
-    [[ -r $path ]] || hpcjob_stop 66 "there is no $path"
-  done
-}
-export -f hpcjob_look hpcjob_stop
-if ((${SLURM_JOB_NUM_NODES:-1} > 1)); then
-  srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --mpi=none \
-    bash -c 'hpcjob_look "$@"' hpcjob /images/app.sif /data/in /home/ada/key.pem /data/base.img </dev/null || (($? != 66)) || exit 66
-fi
-export -fn hpcjob_look hpcjob_stop
 [[ -e /data/mine.img ]] || apptainer overlay create --sparse --size 2048 /data/mine.img
+
+export APPTAINERENV_OMP_NUM_THREADS=1
+export APPTAINERENV_MODE='fast, and '"'"'safe'"'"''
+export APPTAINER_NO_EVAL=1
+export APPTAINER_ENCRYPTION_PEM_PATH=/home/ada/key.pem
 
 srun --ntasks=1 --cpu-bind=cores \
     apptainer run --bind /data/in:/in:ro --bind /home/ada/run --pwd /opt/run --overlay /data/base.img:ro --overlay /data/mine.img --app solve /images/app.sif \

@@ -45,32 +45,23 @@ rm -f "$hpcjob_exit_file" || true # of an earlier start, if this is a requeue
 
 cd /home/ada/run || hpcjob_stop 72 "no folder "/home/ada/run
 
-# A clean environment: what the site sets, and what launcher, runtime and hpcjob need.
+# A clean environment: nothing of the shell that submitted, but what everything needs.
 for hpcjob_name in $(compgen -e); do
   case $hpcjob_name in
-    PATH | HOME | HOSTNAME | USER | LOGNAME | SHELL | TERM | TMPDIR | LANG | LD_LIBRARY_PATH | XDG_RUNTIME_DIR) ;;
-    HPCJOB_* | APPTAINER* | SINGULARITY* | CH_* | PODMAN* | ENROOT* | PYXIS* | SHIFTER* | SARUS* | EDF_*) ;;
-    SLURM* | PBS* | PALS* | PMI* | PRTE* | OPAL* | OMPI* | MPI* | HYDRA* | I_MPI* | FI_* | UCX* | PSM*) ;;
-    CUDA_VISIBLE_DEVICES | ROCR_VISIBLE_DEVICES | ZE_AFFINITY_MASK | GPU_DEVICE_ORDINAL) ;;
+    PATH | HOME | HOSTNAME | USER | LOGNAME | SHELL | LANG | TMPDIR | XDG_RUNTIME_DIR | HPCJOB_*) ;;
+    SLURM* | PBS* | *_VISIBLE_DEVICES | GPU_DEVICE_ORDINAL | ZE_AFFINITY_MASK) ;;
     *) unset "$hpcjob_name" 2>/dev/null || true ;;
   esac
 done
-export APPTAINERENV_OMP_NUM_THREADS=1
+
 [[ -r /images/app.sif ]] || hpcjob_stop 66 "no image "/images/app.sif
 [[ -e /data/base ]] || hpcjob_stop 66 "there is no "/data/base
-# The other nodes too: ranks would wait for one that cannot start.
-hpcjob_look() {
-  local path HOSTNAME=$SLURMD_NODENAME # Slurm leaves that of the first node in HOSTNAME
-  for path; do
-    [[ -r $path ]] || hpcjob_stop 66 "there is no $path"
-  done
-}
-export -f hpcjob_look hpcjob_stop
-if ((${SLURM_JOB_NUM_NODES:-1} > 1)); then
-  srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --mpi=none \
-    bash -c 'hpcjob_look "$@"' hpcjob /images/app.sif /data/base </dev/null || (($? != 66)) || exit 66
-fi
-export -fn hpcjob_look hpcjob_stop
+# On all nodes, or ranks would wait for those that cannot start.
+srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --mpi=none bash -c \
+  'for path; do [[ -r $path ]] || { echo "hpcjob: no $path on node $SLURMD_NODENAME" >&2; exit 66; }; done' \
+  hpcjob /images/app.sif /data/base </dev/null || (($? != 66)) || exit 66
+
+export APPTAINERENV_OMP_NUM_THREADS=1
 
 srun --ntasks=8 --cpu-bind=cores \
     apptainer exec --bind /home/ada/run --pwd /home/ada/run --writable-tmpfs --overlay /data/base:ro /images/app.sif \

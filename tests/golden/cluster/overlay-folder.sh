@@ -44,24 +44,12 @@ rm -f "$hpcjob_exit_file" || true # of an earlier start, if this is a requeue
 
 cd /home/ada/run || hpcjob_stop 72 "no folder "/home/ada/run
 
-export SINGULARITYENV_OMP_NUM_THREADS=1
-export SINGULARITY_ENCRYPTION_PEM_PATH=/home/ada/key.pem
 [[ -r /images/app.sif ]] || hpcjob_stop 66 "no image "/images/app.sif
 [[ -e /home/ada/key.pem ]] || hpcjob_stop 66 "there is no "/home/ada/key.pem
-# The other nodes too: ranks would wait for one that cannot start.
-hpcjob_look() {
-  local path HOSTNAME=$SLURMD_NODENAME # Slurm leaves that of the first node in HOSTNAME
-  for path; do
-    [[ -r $path ]] || hpcjob_stop 66 "there is no $path"
-  done
-}
-export -f hpcjob_look hpcjob_stop
-if ((${SLURM_JOB_NUM_NODES:-1} > 1)); then
-  srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --mpi=none \
-    bash -c 'hpcjob_look "$@"' hpcjob /images/app.sif /home/ada/key.pem </dev/null || (($? != 66)) || exit 66
-fi
-export -fn hpcjob_look hpcjob_stop
 mkdir -p /data/layer
+
+export SINGULARITYENV_OMP_NUM_THREADS=1
+export SINGULARITY_ENCRYPTION_PEM_PATH=/home/ada/key.pem
 
 srun --ntasks=1 --cpu-bind=cores \
     singularity exec --bind /home/ada/run --pwd /home/ada/run --overlay /data/layer /images/app.sif \

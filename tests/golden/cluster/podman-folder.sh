@@ -15,7 +15,7 @@ hpcjob_end() {
   local code=$? temporary=${hpcjob_exit_file%/*}/.end.$HOSTNAME.$$
   ((hpcjob_status == 0)) || code=$hpcjob_status
   trap '' HUP INT USR1 USR2 TERM XCPU
-  timeout 20 podman rm --force --time=2 --filter label=hpcjob=3f9c2a".${HPCJOB_ARRAY_INDEX:-}" >/dev/null 2>&1 </dev/null || true
+  timeout 10 podman rm --force --time=2 --filter label=hpcjob=3f9c2a".${HPCJOB_ARRAY_INDEX:-}" >/dev/null 2>&1 </dev/null || true
   unset LD_LIBRARY_PATH LD_PRELOAD
   PATH=/usr/bin:/bin
   (
@@ -45,43 +45,23 @@ rm -f "$hpcjob_exit_file" || true # of an earlier start, if this is a requeue
 
 cd /home/ada/run || hpcjob_stop 72 "no folder "/home/ada/run
 
-# A clean environment: what the site sets, and what launcher, runtime and hpcjob need.
-for hpcjob_name in $(compgen -e); do
-  case $hpcjob_name in
-    PATH | HOME | HOSTNAME | USER | LOGNAME | SHELL | TERM | TMPDIR | LANG | LD_LIBRARY_PATH | XDG_RUNTIME_DIR) ;;
-    HPCJOB_* | APPTAINER* | SINGULARITY* | CH_* | PODMAN* | ENROOT* | PYXIS* | SHIFTER* | SARUS* | EDF_*) ;;
-    SLURM* | PBS* | PALS* | PMI* | PRTE* | OPAL* | OMPI* | MPI* | HYDRA* | I_MPI* | FI_* | UCX* | PSM*) ;;
-    CUDA_VISIBLE_DEVICES | ROCR_VISIBLE_DEVICES | ZE_AFFINITY_MASK | GPU_DEVICE_ORDINAL) ;;
-    *) unset "$hpcjob_name" 2>/dev/null || true ;;
-  esac
-done
-export OMP_NUM_THREADS=1
 [[ -r /images/app ]] || hpcjob_stop 66 "no image "/images/app
-# The other nodes too: ranks would wait for one that cannot start.
-hpcjob_look() {
-  local path HOSTNAME=$SLURMD_NODENAME # Slurm leaves that of the first node in HOSTNAME
-  for path; do
-    [[ -r $path ]] || hpcjob_stop 66 "there is no $path"
+hpcjob_podman() {
+  local command=$1 name=hpcjob-$HOSTNAME-$BASHPID code
+  shift 2
+  if [[ -n ${PMI_FD:-} ]]; then exec 3<&"$PMI_FD"; PMI_FD=3; else exec 3</dev/null; fi
+  trap 'trap "" TERM INT
+    (for _ in {1..5}; do "$command" stop --time 30 "$name" && break; sleep 1; done >/dev/null 2>&1 3>&- &)' TERM INT
+  "$command" run --name "$name" --preserve-fds=1 "$@" <&0 &
+  while true; do
+    wait "$!" && code=0 || code=$?
+    kill -0 "$!" 2>/dev/null || exit "$code"
   done
 }
-export -f hpcjob_look hpcjob_stop
-if ((${SLURM_JOB_NUM_NODES:-1} > 1)); then
-  srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --mpi=none \
-    bash -c 'hpcjob_look "$@"' hpcjob /images/app </dev/null || (($? != 66)) || exit 66
-fi
-export -fn hpcjob_look hpcjob_stop
+export -f hpcjob_podman
+
+export OMP_NUM_THREADS=1
 
 srun --ntasks=1 --cpu-bind=cores \
-    bash -c 'command=$1 name=hpcjob-$HOSTNAME-$$
-shift 2
-stop() {
-  trap "" TERM INT
-  (for i in {1..5}; do "$command" stop --time 30 "$name" && break; sleep 1; done >/dev/null 2>&1 3>&- &)
-}
-trap stop TERM INT
-"$command" run --name "$name" "$@" <&0 &
-while true; do
-  wait "$!" && code=0 || code=$?
-  kill -0 "$!" 2>/dev/null || exit "$code"
-done' podman podman run --rm --log-driver=none --label=hpcjob=3f9c2a".${HPCJOB_ARRAY_INDEX:-}" --network=host --pid=host --ipc=host --userns=keep-id -v /home/ada/run:/home/ada/run -w /home/ada/run '--env=SLURM*' '--env=PMI*' '--env=PMIX*' '--env=PALS*' '--env=OMPI*' '--env=PRTE*' '--env=OPAL*' '--env=MPI*' '--env=MPIR*' '--env=MPICH*' '--env=HYDRA*' '--env=I_MPI*' '--env=FI_*' '--env=UCX*' '--env=PSM*' --env=CUDA_VISIBLE_DEVICES --env=ROCR_VISIBLE_DEVICES --env=ZE_AFFINITY_MASK --env=GPU_DEVICE_ORDINAL --env=OMP_NUM_THREADS --rootfs /images/app:O \
+    bash -c 'hpcjob_podman "$@"' hpcjob podman run --rm --log-driver=none --label=hpcjob=3f9c2a".${HPCJOB_ARRAY_INDEX:-}" --network=host --pid=host --ipc=host --userns=keep-id -v /home/ada/run:/home/ada/run -w /home/ada/run '--env=SLURM*' '--env=PMI*' '--env=PMIX*' '--env=PALS*' '--env=OMPI*' '--env=PRTE*' '--env=OPAL*' '--env=MPI*' '--env=MPIR*' '--env=MPICH*' '--env=HYDRA*' '--env=I_MPI*' '--env=FI_*' '--env=UCX*' '--env=PSM*' --env=CUDA_VISIBLE_DEVICES --env=ROCR_VISIBLE_DEVICES --env=ZE_AFFINITY_MASK --env=GPU_DEVICE_ORDINAL '--env=HPCJOB_*' --env=OMP_NUM_THREADS --rootfs /images/app:O \
     ./solve in.nml || hpcjob_status=$?

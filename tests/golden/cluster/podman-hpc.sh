@@ -18,7 +18,7 @@ hpcjob_end() {
   local code=$? temporary=${hpcjob_exit_file%/*}/.end.$HOSTNAME.$$
   ((hpcjob_status == 0)) || code=$hpcjob_status
   trap '' HUP INT USR1 USR2 TERM XCPU
-  timeout 20 podman-hpc rm --force --time=2 --filter label=hpcjob=3f9c2a".${HPCJOB_ARRAY_INDEX:-}" >/dev/null 2>&1 </dev/null || true
+  timeout 10 podman-hpc rm --force --time=2 --filter label=hpcjob=3f9c2a".${HPCJOB_ARRAY_INDEX:-}" >/dev/null 2>&1 </dev/null || true
   unset LD_LIBRARY_PATH LD_PRELOAD
   PATH=/usr/bin:/bin
   (
@@ -48,10 +48,11 @@ rm -f "$hpcjob_exit_file" || true # of an earlier start, if this is a requeue
 
 cd /home/ada/run || hpcjob_stop 72 "no folder "/home/ada/run
 
-export OMP_NUM_THREADS=1
-export MODE='fast, and '"'"'safe'"'"''
 [[ -e /data/in ]] || hpcjob_stop 66 "there is no "/data/in
 
+export OMP_NUM_THREADS=1
+export MODE='fast, and '"'"'safe'"'"''
+
 srun --ntasks=8 --cpu-bind=cores \
-    podman-hpc shared-run --rm --label=hpcjob=3f9c2a".${HPCJOB_ARRAY_INDEX:-}" --openmpi-pmi2 --gpu -v /data/in:/in:ro -v /home/ada/run:/home/ada/run -w /home/ada/run --env=OMP_NUM_THREADS --env=MODE --entrypoint= docker.io/library/app@sha256:1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f \
+    podman-hpc shared-run --rm --label=hpcjob=3f9c2a".${HPCJOB_ARRAY_INDEX:-}" --openmpi-pmi2 --gpu -v /data/in:/in:ro -v /home/ada/run:/home/ada/run -w /home/ada/run --env=HPCJOB_NATIVE_ID --env=HPCJOB_RESTARTS --env=OMP_NUM_THREADS --env=MODE --entrypoint= docker.io/library/app@sha256:1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f \
     ./solve in.nml || hpcjob_status=$?

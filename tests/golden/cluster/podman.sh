@@ -18,7 +18,7 @@ hpcjob_end() {
   local code=$? temporary=${hpcjob_exit_file%/*}/.end.$HOSTNAME.$$
   ((hpcjob_status == 0)) || code=$hpcjob_status
   trap '' HUP INT USR1 USR2 TERM XCPU
-  timeout 20 podman rm --force --time=2 --filter label=hpcjob=3f9c2a".${HPCJOB_ARRAY_INDEX:-}" >/dev/null 2>&1 </dev/null || true
+  timeout 10 podman rm --force --time=2 --filter label=hpcjob=3f9c2a".${HPCJOB_ARRAY_INDEX:-}" >/dev/null 2>&1 </dev/null || true
   unset LD_LIBRARY_PATH LD_PRELOAD
   PATH=/usr/bin:/bin
   (
@@ -48,23 +48,25 @@ rm -f "$hpcjob_exit_file" || true # of an earlier start, if this is a requeue
 
 cd /home/ada/run || hpcjob_stop 72 "no folder "/home/ada/run
 
+[[ -e /data/in ]] || hpcjob_stop 66 "there is no "/data/in
+srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --mpi=none podman pull --quiet docker.io/library/app@sha256:1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f >/dev/null || hpcjob_stop 69 "the image could not be got"
+hpcjob_podman() {
+  local command=$1 name=hpcjob-$HOSTNAME-$BASHPID code
+  shift 2
+  if [[ -n ${PMI_FD:-} ]]; then exec 3<&"$PMI_FD"; PMI_FD=3; else exec 3</dev/null; fi
+  trap 'trap "" TERM INT
+    (for _ in {1..5}; do "$command" stop --time 30 "$name" && break; sleep 1; done >/dev/null 2>&1 3>&- &)' TERM INT
+  "$command" run --name "$name" --preserve-fds=1 "$@" <&0 &
+  while true; do
+    wait "$!" && code=0 || code=$?
+    kill -0 "$!" 2>/dev/null || exit "$code"
+  done
+}
+export -f hpcjob_podman
+
 export OMP_NUM_THREADS=1
 export MODE='fast, and '"'"'safe'"'"''
-[[ -e /data/in ]] || hpcjob_stop 66 "there is no "/data/in
-srun --nodes=2 --ntasks=2 --ntasks-per-node=1 --mpi=none podman pull --quiet docker.io/library/app@sha256:1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f >/dev/null || hpcjob_stop 69 "the image could not be got"
 
 srun --ntasks=8 --cpu-bind=cores \
-    bash -c 'if [[ -n ${PMI_FD:-} ]]; then exec 3<&"$PMI_FD"; PMI_FD=3; else exec 3</dev/null; fi
-command=$1 name=hpcjob-$HOSTNAME-$$
-shift 2
-stop() {
-  trap "" TERM INT
-  (for i in {1..5}; do "$command" stop --time 30 "$name" && break; sleep 1; done >/dev/null 2>&1 3>&- &)
-}
-trap stop TERM INT
-"$command" run --name "$name" "$@" <&0 &
-while true; do
-  wait "$!" && code=0 || code=$?
-  kill -0 "$!" 2>/dev/null || exit "$code"
-done' podman podman run --rm --log-driver=none --label=hpcjob=3f9c2a".${HPCJOB_ARRAY_INDEX:-}" --network=host --pid=host --ipc=host --userns=keep-id --preserve-fds=1 --device nvidia.com/gpu=all -v /data/in:/in:ro -v /home/ada/run:/home/ada/run -w /home/ada/run --env-host --unsetenv=LD_LIBRARY_PATH --env=OMP_NUM_THREADS --env=MODE --entrypoint= docker.io/library/app@sha256:1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f \
+    bash -c 'hpcjob_podman "$@"' hpcjob podman run --rm --log-driver=none --label=hpcjob=3f9c2a".${HPCJOB_ARRAY_INDEX:-}" --network=host --pid=host --ipc=host --userns=keep-id --device nvidia.com/gpu=all -v /data/in:/in:ro -v /home/ada/run:/home/ada/run -w /home/ada/run --env-host --unsetenv=LD_LIBRARY_PATH --env=OMP_NUM_THREADS --env=MODE --entrypoint= docker.io/library/app@sha256:1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f \
     ./solve in.nml || hpcjob_status=$?

@@ -37,14 +37,20 @@ hpcjob_stop() {
   printf 'hpcjob: %s on node %s\n' "$2" "$HOSTNAME" >&2
   exit "$1"
 }
-# Of services: their processes; those of them to be told; inputs whose end tells the others.
-hpcjob_services=() hpcjob_told=() hpcjob_inputs=()
+# Services: the process of each; those to be told to end; inputs whose end tells the others.
+declare -A hpcjob_services=()
+hpcjob_told=() hpcjob_inputs=()
 hpcjob_close() {
   local input
-  set +u # before bash 4.4 an empty list is not set
   for input in "${hpcjob_inputs[@]}"; do exec {input}>&-; done
 }
 hpcjob_stop_services() {
+  local name
+  set +u
+  for name in "${!hpcjob_services[@]}"; do
+    kill -0 "${hpcjob_services[$name]}" 2>/dev/null ||
+      printf 'hpcjob: warning: the service %s ended before the program did\n' "$name" >&2
+  done
   hpcjob_close
   kill "${hpcjob_told[@]}" 2>/dev/null || true
   for ((hpcjob_wait = 0; hpcjob_wait < 100; hpcjob_wait++)); do
@@ -64,63 +70,34 @@ rm -f "$hpcjob_exit_file" || true # of an earlier start, if this is a requeue
 
 cd /home/ada/run || hpcjob_stop 72 "no folder "/home/ada/run
 
-export OMP_NUM_THREADS=1
-export MODE='fast, and '"'"'safe'"'"''
 [[ -r /images/app.sqfs ]] || hpcjob_stop 66 "no image "/images/app.sqfs
 [[ -e /data/in ]] || hpcjob_stop 66 "there is no "/data/in
-# The other nodes too: ranks would wait for one that cannot start.
-hpcjob_look() {
-  local path HOSTNAME=$SLURMD_NODENAME # Slurm leaves that of the first node in HOSTNAME
-  for path; do
-    [[ -r $path ]] || hpcjob_stop 66 "there is no $path"
-  done
-}
-export -f hpcjob_look hpcjob_stop
-if ((${SLURM_JOB_NUM_NODES:-1} > 1)); then
-  srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --mpi=none \
-    bash -c 'hpcjob_look "$@"' hpcjob /images/app.sqfs /data/in </dev/null || (($? != 66)) || exit 66
-fi
-export -fn hpcjob_look hpcjob_stop
+# On all nodes, or ranks would wait for those that cannot start.
+srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --mpi=none bash -c \
+  'for path; do [[ -r $path ]] || { echo "hpcjob: no $path on node $SLURMD_NODENAME" >&2; exit 66; }; done' \
+  hpcjob /images/app.sqfs /data/in </dev/null || (($? != 66)) || exit 66
 
-# hpcjob_serve [STOP...] -- START...: a service on one node, until this script closes its input.
-hpcjob_serve() {
-  local stop=()
-  while [[ $1 != -- ]]; do
-    stop+=("$1")
-    shift
-  done
-  shift
-  trap : TERM INT
-  if [[ -n ${stop[*]:-} ]]; then
-    "$@" || exit
-  else
-    "$@" </dev/null &
-    stop=(kill "$!")
-  fi
-  cat <&0 >/dev/null &
-  wait -n
-  "${stop[@]}"
-  kill "$!" 2>/dev/null
-  wait
-}
-export -f hpcjob_serve
+((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 404)) || hpcjob_stop 69 "services need bash 4.4"
 
 # A service, stopped when this script ends, however it ends.
 export HPCJOB_SERVICE_DB=$HOSTNAME
 exec {hpcjob_input}> >(
   hpcjob_close
   export LOG='a b'
-  exec srun --overlap --mem=0 --nodes=1 --ntasks=1 --ntasks-per-node=1 --cpu-bind=none --mpi=none --container-image=/images/app.sqfs --container-mounts=/home/ada/run:/home/ada/run --container-workdir=/home/ada/run --container-env=LOG --container-writable \
-    bash -c 'hpcjob_serve "$@"' hpcjob -- \
-    redis-server --port 6379 >/home/ada/jobs/3f9c2a/service-db.log 2>&1
+  exec srun --overlap --mem=0 --nodes=1 --ntasks=1 --ntasks-per-node=1 --cpu-bind=none --mpi=none --container-image=/images/app.sqfs --container-mounts=/home/ada/run:/home/ada/run --container-workdir=/home/ada/run --container-env=LOG \
+    sh -c 'exec 3<&0; "$@" </dev/null & p=$!; trap "kill $p" TERM INT; { cat <&3 >/dev/null; kill $p; } & while kill -0 $p 2>/dev/null; do wait $p; done' hpcjob \
+    redis-server --port 6379 >>/home/ada/jobs/3f9c2a/service-db.log 2>&1
 )
-hpcjob_services+=("$!") hpcjob_inputs+=("$hpcjob_input")
-for ((hpcjob_wait = 0; hpcjob_wait < 300; hpcjob_wait++)); do
-  if srun --overlap --mem=0 --nodes=1 --ntasks=1 --ntasks-per-node=1 --cpu-bind=none --mpi=none --container-image=/images/app.sqfs --container-mounts=/home/ada/run:/home/ada/run --container-workdir=/home/ada/run --container-env=LOG --container-writable redis-cli ping >/dev/null 2>&1 </dev/null; then break; fi
+hpcjob_services[db]=$! hpcjob_inputs+=("$hpcjob_input")
+hpcjob_until=$((SECONDS + 300))
+until timeout 30 srun --overlap --mem=0 --nodes=1 --ntasks=1 --ntasks-per-node=1 --cpu-bind=none --mpi=none --container-image=/images/app.sqfs --container-mounts=/home/ada/run:/home/ada/run --container-workdir=/home/ada/run --container-env=LOG redis-cli ping >/dev/null 2>&1 </dev/null; do
   kill -0 "$!" 2>/dev/null || hpcjob_stop 69 "ended before it was ready: service "db
+  ((SECONDS < hpcjob_until)) || hpcjob_stop 69 "not ready after 5 minutes: service "db
   sleep 1
 done
-((hpcjob_wait < 300)) || hpcjob_stop 69 "not ready after 300 tries: service "db
+
+export OMP_NUM_THREADS=1
+export MODE='fast, and '"'"'safe'"'"''
 
 srun --ntasks=8 --cpu-bind=cores --container-image=/images/app.sqfs --container-mounts=/data/in:/in:ro,/home/ada/run:/home/ada/run --container-workdir=/home/ada/run --container-env=OMP_NUM_THREADS,MODE --container-writable \
     ./solve in.nml || hpcjob_status=$?

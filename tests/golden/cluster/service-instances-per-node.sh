@@ -35,14 +35,20 @@ hpcjob_stop() {
   printf 'hpcjob: %s on node %s\n' "$2" "$HOSTNAME" >&2
   exit "$1"
 }
-# Of services: their processes; those of them to be told; inputs whose end tells the others.
-hpcjob_services=() hpcjob_told=() hpcjob_inputs=()
+# Services: the process of each; those to be told to end; inputs whose end tells the others.
+declare -A hpcjob_services=()
+hpcjob_told=() hpcjob_inputs=()
 hpcjob_close() {
   local input
-  set +u # before bash 4.4 an empty list is not set
   for input in "${hpcjob_inputs[@]}"; do exec {input}>&-; done
 }
 hpcjob_stop_services() {
+  local name
+  set +u
+  for name in "${!hpcjob_services[@]}"; do
+    kill -0 "${hpcjob_services[$name]}" 2>/dev/null ||
+      printf 'hpcjob: warning: the service %s ended before the program did\n' "$name" >&2
+  done
   hpcjob_close
   kill "${hpcjob_told[@]}" 2>/dev/null || true
   for ((hpcjob_wait = 0; hpcjob_wait < 100; hpcjob_wait++)); do
@@ -62,69 +68,41 @@ rm -f "$hpcjob_exit_file" || true # of an earlier start, if this is a requeue
 
 cd /home/ada/run || hpcjob_stop 72 "no folder "/home/ada/run
 
-export APPTAINERENV_OMP_NUM_THREADS=1
 [[ -r /images/app.sif ]] || hpcjob_stop 66 "no image "/images/app.sif
-# The other nodes too: ranks would wait for one that cannot start.
-hpcjob_look() {
-  local path HOSTNAME=$SLURMD_NODENAME # Slurm leaves that of the first node in HOSTNAME
-  for path; do
-    [[ -r $path ]] || hpcjob_stop 66 "there is no $path"
-  done
-}
-export -f hpcjob_look hpcjob_stop
-if ((${SLURM_JOB_NUM_NODES:-1} > 1)); then
-  srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --mpi=none \
-    bash -c 'hpcjob_look "$@"' hpcjob /images/app.sif </dev/null || (($? != 66)) || exit 66
-fi
-export -fn hpcjob_look hpcjob_stop
+# On all nodes, or ranks would wait for those that cannot start.
+srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --mpi=none bash -c \
+  'for path; do [[ -r $path ]] || { echo "hpcjob: no $path on node $SLURMD_NODENAME" >&2; exit 66; }; done' \
+  hpcjob /images/app.sif </dev/null || (($? != 66)) || exit 66
 
-# hpcjob_serve [STOP...] -- START...: a service on one node, until this script closes its input.
-hpcjob_serve() {
-  local stop=()
-  while [[ $1 != -- ]]; do
-    stop+=("$1")
-    shift
-  done
-  shift
-  trap : TERM INT
-  if [[ -n ${stop[*]:-} ]]; then
-    "$@" || exit
-  else
-    "$@" </dev/null &
-    stop=(kill "$!")
-  fi
-  cat <&0 >/dev/null &
-  wait -n
-  "${stop[@]}"
-  kill "$!" 2>/dev/null
-  wait
-}
-export -f hpcjob_serve
+((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 404)) || hpcjob_stop 69 "services need bash 4.4"
 
 # A service, stopped when this script ends, however it ends.
 export HPCJOB_SERVICE_CACHE=$HOSTNAME
 exec {hpcjob_input}> >(
   hpcjob_close
-  exec srun --overlap --mem=0 --nodes=2 --ntasks=2 --ntasks-per-node=1 --cpu-bind=none --mpi=none \
-    bash -c 'hpcjob_serve "$@"' hpcjob apptainer instance stop "hpcjob_${HPCJOB_NATIVE_ID}_${HPCJOB_ARRAY_INDEX:-0}_cache" -- \
-    apptainer instance start --bind /home/ada/run /images/app.sif "hpcjob_${HPCJOB_NATIVE_ID}_${HPCJOB_ARRAY_INDEX:-0}_cache" >/home/ada/jobs/3f9c2a/service-cache.log 2>&1
+  exec srun --overlap --mem=0 --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --cpu-bind=none --mpi=none \
+    sh -c 'name=$1; shift; "$@" </dev/null || exit; trap : TERM INT; cat >/dev/null; "$0" instance stop "$name"' apptainer "hpcjob_${HPCJOB_NATIVE_ID}_${HPCJOB_ARRAY_INDEX:-0}_cache" \
+    apptainer instance start --bind /home/ada/run /images/app.sif "hpcjob_${HPCJOB_NATIVE_ID}_${HPCJOB_ARRAY_INDEX:-0}_cache" >>/home/ada/jobs/3f9c2a/service-cache.log 2>&1
 )
-hpcjob_services+=("$!") hpcjob_inputs+=("$hpcjob_input")
+hpcjob_services[cache]=$! hpcjob_inputs+=("$hpcjob_input")
 
 # A service, stopped when this script ends, however it ends.
 export HPCJOB_SERVICE_DB=$HOSTNAME
 (
+  hpcjob_close
   export APPTAINERENV_LOG='a b'
   exec apptainer exec --bind /home/ada/run --pwd /home/ada/run /images/app.sif \
-    redis-server --port 6379 >/home/ada/jobs/3f9c2a/service-db.log 2>&1 </dev/null
+    redis-server --port 6379 >>/home/ada/jobs/3f9c2a/service-db.log 2>&1 </dev/null
 ) &
-hpcjob_services+=("$!") hpcjob_told+=("$!")
-for ((hpcjob_wait = 0; hpcjob_wait < 300; hpcjob_wait++)); do
-  if apptainer exec --bind /home/ada/run --pwd /home/ada/run /images/app.sif redis-cli ping >/dev/null 2>&1 </dev/null; then break; fi
+hpcjob_services[db]=$! hpcjob_told+=("$!")
+hpcjob_until=$((SECONDS + 300))
+until timeout 30 apptainer exec --bind /home/ada/run --pwd /home/ada/run /images/app.sif redis-cli ping >/dev/null 2>&1 </dev/null; do
   kill -0 "$!" 2>/dev/null || hpcjob_stop 69 "ended before it was ready: service "db
+  ((SECONDS < hpcjob_until)) || hpcjob_stop 69 "not ready after 5 minutes: service "db
   sleep 1
 done
-((hpcjob_wait < 300)) || hpcjob_stop 69 "not ready after 300 tries: service "db
+
+export APPTAINERENV_OMP_NUM_THREADS=1
 
 srun --ntasks=8 --cpu-bind=cores \
     apptainer exec --bind /home/ada/run --pwd /home/ada/run /images/app.sif \

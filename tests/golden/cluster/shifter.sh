@@ -50,9 +50,10 @@ rm -f "$hpcjob_exit_file" || true # of an earlier start, if this is a requeue
 
 cd /home/ada/run || hpcjob_stop 72 "no folder "/home/ada/run
 
+[[ -e /data/in ]] || hpcjob_stop 66 "there is no "/data/in
+
 export OMP_NUM_THREADS=1
 export MODE='fast, and '"'"'safe'"'"''
-[[ -e /data/in ]] || hpcjob_stop 66 "there is no "/data/in
 
 srun --ntasks=8 --cpu-bind=cores \
     shifter --workdir=/home/ada/run --env=OMP_NUM_THREADS=1 '--env=MODE=fast, and '"'"'safe'"'"'' \

@@ -38,9 +38,10 @@ rm -f "$hpcjob_exit_file" || true # of an earlier start, if this is a requeue
 
 cd /home/ada/run || hpcjob_stop 72 "no folder "/home/ada/run
 
-export OMP_NUM_THREADS=1
 [[ -r /images/app.sqfs ]] || hpcjob_stop 66 "no image "/images/app.sqfs
 export USER="${USER:-$(id -un)}"
+
+export OMP_NUM_THREADS=1
 
 mpiexec -n 2 -ppn 2 -bind-to core:1 \
     ch-run -b /home/ada/run:/home/ada/run -c /home/ada/run --join-ct=2 --join-tag="hpcjob.$HPCJOB_NATIVE_ID.${HPCJOB_ARRAY_INDEX:-}" --unset-env=LD_LIBRARY_PATH --set-env --env-no-expand '--set-env=OMP_NUM_THREADS='"'"'1'"'"'' /images/app.sqfs -- \
