@@ -51,7 +51,7 @@ _INSTEAD = {
     "squashfs": "convert it: hpcjob image convert",
     "directory": "convert it: hpcjob image convert",
     "entrypoint": "name the program that the entrypoint runs",
-    "instance": "give the service a command",
+    "instance": "give it a command, in a job file: services: [{name: db, image: db.sqfs, command: [redis-server]}]",
     "ranks": "start the ranks inside the container: -n 1 ... -- mpirun -n 4 ./app",
     "nodes": "leave out -N",
 }

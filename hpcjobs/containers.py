@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from hpcjobs.shell import Shell
 
 _SERVICE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,30}", re.ASCII)
-_OVERLAY_FILES = (".img", ".ext3", ".sif", ".sqfs", ".squashfs", ".sqsh")
+_READ_ONLY_FILES = (".sif", ".sqfs", ".squashfs", ".sqsh")
+_OVERLAY_FILES = (".img", ".ext3", *_READ_ONLY_FILES)
 
 
 def below(base: str, path: str) -> str:
@@ -142,6 +143,11 @@ def check_overlays(spec: JobSpec, found: Sequence[Overlay], ranks: int) -> None:
         )
     if written and spec.writable:
         raise PlanError(f"--writable is one layer to write to, and {written[0]} another", hint="leave out one of them")
+    for overlay in found:
+        if any(char in overlay.path for char in ",:"):
+            raise PlanError(f"an overlay with a comma or colon in its path: {overlay.path}", hint="use another folder")
+        if not overlay.readonly and overlay.path.endswith(_READ_ONLY_FILES):
+            raise PlanError(f"{overlay.path} cannot be written to", hint=f"--overlay {overlay.path}:ro")
     writers = "tasks of an array" if spec.array else f"{ranks} ranks" if ranks > 1 else ""
     for overlay in found:
         if writers and not overlay.readonly:

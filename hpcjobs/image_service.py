@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ from hpcjobs import capabilities, containers, paths, plan, runtimes
 from hpcjobs.errors import NotFoundError, PlanError, StoreError
 from hpcjobs.images.facts import inspect
 from hpcjobs.model import ImageFacts, ImageKey
+from hpcjobs.units import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -124,14 +126,49 @@ class Images:
         if facts.kind == "reference":
             facts = self._from_registry(spec, config, final=final)
         _check_owner(facts, config)
+        self._check_paths(spec)
         config = runtimes_identified(config, self._runner)
         required = "required" in (spec.verify, self._site.image.verify)
-        if facts.kind != "none" and required:
-            self._need_signature(facts, config, final=final)
         changed = "refuse" if required else spec.image_changed or self._site.image.changed
         if facts.stamp and changed != "ignore" and (final or int(facts.stamp.partition(".")[0]) < _SMALL):
             facts = replace(facts, digest=self._digest(facts))
+        # After the digest: what is exchanged between the two is then not what the job finds.
+        if facts.kind != "none" and required:
+            self._need_signature(facts, config)
+        if facts.stamp and (spec.app or spec.entrypoint):
+            self._check_inside(spec, facts.path)
         return facts, runtimes.get(config)
+
+    def _check_paths(self, spec: JobSpec) -> None:
+        """Refuse overlays that cannot be; warn of binds that are not here, since they may be on the nodes.
+
+        Raises:
+            PlanError: says which overlay, and why.
+        """
+        for overlay in containers.overlays(spec, spec.workdir):
+            path = Path(overlay.path)
+            if not path.exists() and (overlay.readonly or not (overlay.size or overlay.is_folder)):
+                hint = f"to make it: --overlay {path}:2G" if not overlay.readonly else "is its name right?"
+                raise PlanError(f"there is no overlay {path}", hint=hint)
+            if not path.parent.is_dir():
+                raise PlanError(f"there is no folder {path.parent} for the overlay", hint=f"mkdir -p {path.parent}")
+        for text in spec.bind:
+            source = containers.parse_bind(text, spec.workdir, expand=False).source
+            if not Path(source).exists():
+                self._telling.say(f"warning: {source} is not here; the job will need it on its nodes")
+
+    def _check_inside(self, spec: JobSpec, path: str) -> None:
+        """Refuse an app or an entrypoint that the image does not have.
+
+        Raises:
+            PlanError: names those that it has.
+        """
+        seen = self.report(path)
+        if spec.app and seen.complete and not seen.encrypted and spec.app not in seen.apps:
+            hint = nearest(spec.app, seen.apps) if seen.apps else "hpcjob image inspect tells what is in it"
+            raise PlanError(f"the image {path} has no app {spec.app!r}", hint=hint)
+        if spec.entrypoint and not spec.app and seen.complete and not (seen.runscript or seen.entrypoint):
+            raise PlanError(f"the image {path} has no entrypoint", hint="leave out --entrypoint, and name the program")
 
     def for_service(
         self, service: ServiceSpec, spec: JobSpec, image: ImageFacts, runtime: Runtime, *, final: bool
@@ -139,7 +176,8 @@ class Images:
         """The same for a service; without an image of its own it has the job's."""
         if not service.image:
             return image, runtime
-        absolute = service.image if "://" in service.image else containers.below(spec.workdir, service.image)
+        typed = os.path.expanduser(service.image)  # noqa: PTH111 - text of a plan
+        absolute = typed if "://" in typed else containers.below(spec.workdir, typed)
         alone = replace(
             spec, image=absolute, bind=service.bind, app="", entrypoint=False, writable=False, overlay=(),
             image_key="", services=(service,), container_workdir="", gpus_per_node=None, ntasks=None,
@@ -201,10 +239,40 @@ class Images:
                 f"{config.kind} gets images from docker:// only, not {asked.scheme}://", hint=f"docker://{asked.name}"
             )
         manifest = self._resolve(asked)
+        if config.kind == "shifter" and asked.digest:
+            self._check_tag(asked)
         pinned = asked.pinned(manifest.digest)
         if final and config.kind in _STORE_PULL:
             self._store_pull(config, pinned)
         return ImageFacts(pinned.exact, "reference", digest=manifest.digest, source=str(pinned))
+
+    def _check_tag(self, asked: Reference) -> None:
+        """Shifter's gateway knows images by tag: refuse a digest that its tag no longer stands for."""
+        if asked.tag and self._resolve(replace(asked, digest="")).digest != asked.digest:
+            raise PlanError(
+                f"Shifter runs what the tag {asked.tag} stands for, and that is no longer {asked.digest[:19]}…",
+                hint=f"give the new one: {asked.scheme}://{asked.path}:{asked.tag}; or use another runtime",
+            )
+
+    def pull_for_site(self, asked: Reference) -> tuple[str, str]:
+        """What a submission would pull for the site's first runtime: the path of a file, or a name in its store.
+
+        And the digest of what the name stands for.
+
+        Raises:
+            PlanError: no runtime of the site takes images of a registry.
+        """
+        for config in self._site.runtimes:
+            if form := capabilities.PULLED_TO.get(config.kind):
+                path, digest = self.pull(asked, form)
+                return str(path), digest
+            if config.kind in _STORE_PULL:
+                pinned = asked.pinned(self._resolve(asked).digest)
+                self._store_pull(config, pinned)
+                return pinned.exact, pinned.digest
+        raise PlanError(
+            f"no runtime of site {self._site.name} keeps images that are pulled here", hint="give --format sif"
+        )
 
     def expected(self, asked: Reference, form: str) -> tuple[Path, str]:
         """Where `pull` would put it, and the digest that it has now; nothing is downloaded.
@@ -217,7 +285,7 @@ class Images:
         if asked.scheme == "library":
             return self.folder.place(f"{asked.slug}{library.suffix(form)}"), asked.digest
         digest = asked.digest or self._fitting(asked, form).digest
-        return self.folder.place(asked.file_name(digest, library.suffix(form))), digest
+        return self.folder.place(_file_name(asked, digest, form)), digest
 
     def pull(self, asked: Reference, form: str) -> tuple[Path, str]:
         """Download an image into the folder, as a `sif` or `squashfs` file; its path and the digest it is pinned to.
@@ -227,11 +295,9 @@ class Images:
         Raises:
             NotFoundError, PlanError, UnreachableError, StoreError: as of the registry and the tools.
         """
-        from hpcjobs.images import library
-
         if asked.scheme == "library":
             return self._library_pull(asked)
-        if asked.digest and (there := self.folder.place(asked.file_name(asked.digest, library.suffix(form)))).is_file():
+        if asked.digest and (there := self.folder.place(_file_name(asked, asked.digest, form))).is_file():
             return there, asked.digest
         manifest = self._fitting(asked, form)
         make = lambda work, target: self._fetch(asked, manifest, work, target)  # noqa: E731
@@ -292,10 +358,9 @@ class Images:
             return self._keep(asked, digest, move), digest
 
     def _keep(self, asked: Reference, digest: str, make: Callable[[Path, Path], None], form: str = "sif") -> Path:
-        from hpcjobs.images import library
 
         return self.folder.get(
-            asked.file_name(digest, library.suffix(form)),
+            _file_name(asked, digest, form),
             # The digest of a file says nothing to a library.
             source=str(asked if asked.scheme == "library" else asked.pinned(digest)),
             digest=digest,
@@ -334,15 +399,15 @@ class Images:
 
     # -------------------------------------------------------------------------------------- trust
 
-    def _need_signature(self, facts: ImageFacts, config: RuntimeConfig, *, final: bool) -> None:
+    def _need_signature(self, facts: ImageFacts, config: RuntimeConfig) -> None:
         kinds = [runtime.kind for runtime in self._site.runtimes]
         capabilities.refuse(config.kind, {"verify": "the signature that is required"}, kinds)
         if facts.kind != "sif":
             raise PlanError(
                 f"only SIF images can be signed, and {facts.path} is a {facts.kind}",
-                hint="convert and sign it: hpcjob image convert, hpcjob image sign",
+                hint=f"hpcjob image convert {facts.path} app.sif, then: hpcjob image sign app.sif",
             )
-        if final:
+        if Path(facts.path).is_file():  # which an image that a dry run would pull is not
             self.verify(facts.path)
 
     def verify(self, path: str) -> str:
@@ -356,6 +421,7 @@ class Images:
         if inspect(path).kind != "sif":
             raise PlanError(f"only SIF images can be signed, not {path}", hint=f"hpcjob image convert {path} app.sif")
         tool = convert.Tools(self._runner).apptainer("signatures are checked")
+        _check_key(self._site.image.verify_options)
         done = self._runner((tool, "verify", *self._site.image.verify_options, path), timeout=_VERIFY_TIMEOUT)
         if done.code == 0:
             return (done.out + done.err).strip()
@@ -365,9 +431,9 @@ class Images:
             f"the image {path} is not signed"
             if unsigned
             else f"the signature of {path} is not valid: {words[-1].partition(':')[2].strip() or words[-1]}",
-            hint="sign it: hpcjob image sign FILE"
+            hint=f"sign it: hpcjob image sign {path}"
             if unsigned
-            else "get the signer's key (apptainer key import FILE), or ask who made it",
+            else "get the signer's key: apptainer key import FILE; or for a PEM key, --key PUBLIC.pem",
         )
 
     def sign(self, path: str, options: Sequence[str], foreground: Callable[[Sequence[str]], int]) -> None:
@@ -380,6 +446,7 @@ class Images:
 
         if inspect(path).kind != "sif":
             raise PlanError(f"only SIF images can be signed, not {path}", hint=f"hpcjob image convert {path} app.sif")
+        _check_key(options)
         command = (convert.Tools(self._runner).apptainer("SIF images are signed"), "sign", *options, path)
         if code := foreground(command):
             raise PlanError(f"{path} was not signed: {command[0]} ended with exit code {code}", hint=_KEY_HINT)
@@ -557,6 +624,20 @@ class Images:
         except StoreError as error:
             return replace(one, problem=error.message)
         return one
+
+
+def _file_name(asked: Reference, digest: str, form: str) -> str:
+    """The name of a pulled image; its CPU is in it where that is not the one that most machines have."""
+    from hpcjobs.images import library
+
+    machine = os.uname().machine
+    return asked.file_name(digest, ("" if machine == "x86_64" else f".{machine}") + library.suffix(form))
+
+
+def _check_key(options: Sequence[str]) -> None:
+    for option, value in itertools.pairwise(options):
+        if option == "--key" and not Path(value).is_file():
+            raise NotFoundError(f"there is no key {value}", hint="give the file of a PEM key")
 
 
 def _check_target(path: Path, *, force: bool) -> None:

@@ -126,15 +126,22 @@ def choose_runtime(
 
 
 def _takes_no_such_image(site: Site, kinds: list[str], asked: str, image: ImageFacts) -> PlanError:
-    takes = {kind: [form for form in ("sif", "squashfs", "directory") if not capabilities.lacks(kind, [form])]
-             for kind in kinds if kind in capabilities.TABLE}  # fmt: skip
-    runs = ", ".join(f"{kind} runs {', '.join(forms) or 'images of a registry'}" for kind, forms in takes.items())
-    return PlanError(
-        f"no runtime of site {site.name} runs the {image.kind} image {image.path}"
-        if not asked
-        else f"{asked} cannot run the {image.kind} image {image.path}",
-        hint=f"convert it: hpcjob image convert; {runs}" if runs else "add a runtime to the site file: runtimes",
-    )
+    shown = {"directory": "image folder", "reference": "image by name"}.get(image.kind, f"{image.kind} image")
+    message = f"no runtime of site {site.name} runs the {shown} {image.path}"
+    if asked:
+        message = f"{asked} cannot run the {shown} {image.path}"
+    able = [kind for kind in kinds if not capabilities.lacks(kind, [image.kind])]
+    forms = {"squashfs": "app.sqfs", "sif": "app.sif", "directory": "app"}
+    into = [name for form, name in forms.items() for kind in ([asked] if asked else kinds)
+            if not capabilities.lacks(kind, [form])]  # fmt: skip
+    if not kinds:
+        return PlanError(message, hint="add a runtime to the site file: runtimes")
+    convert = f"hpcjob image convert {shell.quote(image.path)} {into[0]}" if into else ""
+    if able:
+        hint = f"leave out --runtime: {able[0]} runs it" + (f"; or convert it: {convert}" if convert else "")
+    else:
+        hint = f"convert it: {convert}" if convert else "push it to a registry, and give its name: docker://…"
+    return PlanError(message, hint=hint)
 
 
 def choose_launcher(spec: JobSpec, site: Site) -> LauncherConfig:
@@ -207,6 +214,9 @@ def resolve(
     choose_runtime(replace(spec, runtime=runtime.name), site, image, files=host.files)
     containers.check_services(spec.services)
     _check_trust(site, image, host)
+    if spec.container_workdir and not spec.container_workdir.startswith("/"):
+        hint = f"--container-workdir /{spec.container_workdir}"
+        raise PlanError(f"{spec.container_workdir} is not a path from the root of the container", hint=hint)
     layers = containers.overlays(spec, workdir)
     containers.check_overlays(spec, layers, shape.ntasks)
     request = ContainerRequest(

@@ -574,12 +574,16 @@ class Service:
         index = _first_bad_task(record)
         if record.array and index is None:
             return Failure(words, advice)
-        file = self.log_file(record, "error", index)
-        tail = _tail(file, lines)
-        if not tail and record.error != record.output:
-            file = self.log_file(record, "output", index)
-            tail = _tail(file, lines)
-        return Failure(words, symptoms.advice(tail) or advice, tail, str(file) if tail else "")
+        file, other = self.log_file(record, "error", index), self.log_file(record, "output", index)
+        tail, more = _tail(file, lines), _tail(other, lines)
+        own = symptoms.of_script(record.exit_code, tail)
+        if own and (log := symptoms.service_log(own[0])):
+            file = Path(record.folder) / (log if index is None else f"{log.removesuffix('.log')}.{index}.log")
+            tail = (*tail, *_tail(file, lines))
+        elif not tail:
+            file, tail = other, more
+        words, advice = own or (words, symptoms.advice(tail) or symptoms.advice(more) or advice)
+        return Failure(words, advice, tail, str(file) if tail else "")
 
     def log_file(self, record: JobRecord, stream: Literal["output", "error"], index: int | None = None) -> Path:
         """Where the job writes; of an array, the task `index` is needed.

@@ -46,6 +46,30 @@ _SYMPTOMS: tuple[tuple[str, str], ...] = (
 )
 
 
+# What the batch script itself ends with, before the program began (docs/reference/templates.md), and what helps.
+_OF_SCRIPT = {
+    65: "submit it again; or let it run all the same: --image-changed warn",
+    66: "keep it on a file system that the nodes see",
+    69: "see the lines below",
+    72: "was the folder removed, or is it on a file system that the nodes do not see?",
+}
+
+
+def of_script(code: int | None, lines: Iterable[str]) -> tuple[str, str] | None:
+    """Why the script ended before the program began, in words, and what helps; None if it did not."""
+    told = [line.partition("hpcjob: ")[2] for line in lines if line.startswith("hpcjob: ")]
+    said = [text for text in told if not text.startswith("warning:")]
+    if code not in _OF_SCRIPT or not said:
+        return None
+    return f"it ended before the program began: {said[-1]}", _OF_SCRIPT[code]
+
+
+def service_log(text: str) -> str:
+    """The log of the service that a message is about, in the job's folder; empty if it is about none."""
+    match = re.search(r"service (\w+) on node", text)
+    return f"service-{match[1]}.log" if match else ""
+
+
 def advice(lines: Iterable[str]) -> str:
     """What helps against the first symptom in the lines; empty if none is known."""
     text = "\n".join(lines)

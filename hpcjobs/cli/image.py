@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpcjobs import process
+from hpcjobs.cli import jobs as words
 from hpcjobs.cli import out, progress
 from hpcjobs.errors import UsageError
 from hpcjobs.image_service import Images, Removed, Telling
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         Source,
         Target,
         Time,
+        VerifyingKey,
     )
     from hpcjobs.model import Site
 
@@ -48,15 +50,13 @@ def pull(
     Into the site's folder; its path is printed. `submit --image docker://…` does it by itself. The file's name holds
     the digest; people who pull the same one at once share the work, and an interrupted pull goes on where it was.
     """
-    from hpcjobs import capabilities
     from hpcjobs.images import reference
 
-    chosen = _site(site, site_file)
+    images = _images(_site(site, site_file), progress.telling())
     asked = reference.parse(name)
     if form not in ("", "sif", "squashfs"):
         raise UsageError(f"--format {form!r} is not known", hint=nearest(form, ("sif", "squashfs")))
-    kinds = [capabilities.PULLED_TO[r.kind] for r in chosen.runtimes if r.kind in capabilities.PULLED_TO]
-    path, digest = _images(chosen, progress.telling()).pull(asked, form or (kinds or ["sif"])[0])
+    path, digest = images.pull(asked, form) if form else images.pull_for_site(asked)
     if json:
         out.dump(path=str(path), digest=digest)
     else:
@@ -64,15 +64,14 @@ def pull(
     return 0
 
 
-def convert(source: Source, target: Target, *, force: Force = False) -> int:
+def convert(source: Source, target: Target, *, force: Force = False, json: Json = False) -> int:
     """Convert an image into another form.
 
     SIF, squashfs or a folder, from each other or from a docker archive or OCI layout.
 
     hpcjob image convert app.tar app.sif
     """
-    path = _images(_site(), progress.telling()).convert(source, target, force=force)
-    out.say(str(path))
+    _tell(str(_images(_site(), progress.telling()).convert(source, target, force=force)), json=json)
     return 0
 
 
@@ -88,6 +87,7 @@ def build(
     time: Time = "",
     site: SiteName = "",
     site_file: SiteFile = "",
+    json: Json = False,
 ) -> int:
     """Build an image from a recipe.
 
@@ -99,7 +99,9 @@ def build(
     recipe = os.path.abspath(recipe)  # noqa: PTH100
     images = _images(_site(site, site_file), progress.telling())
     if not on_node:
-        out.say(str(images.build(recipe, target, process.foreground, fakeroot=fakeroot, force=force)))
+        if given := [option for option, value in (("-p", partition), ("-A", account), ("-t", time)) if value]:
+            raise UsageError(f"{given[0]} is about a job, and the image is built here", hint="add --on-node")
+        _tell(str(images.build(recipe, target, process.foreground, fakeroot=fakeroot, force=force)), json=json)
         return 0
     from hpcjobs.model import JobSpec
     from hpcjobs.service import Service
@@ -114,23 +116,39 @@ def build(
         time=Duration.parse(time) if time else None,
     )
     record = Service().submit(spec, site=site, site_file=site_file)
+    if json:
+        words.dump([record])
+        return 0
     out.say(record.label)
     out.tell(f"{record.label} builds {out.short(target)} on {record.site}; follow it: hpcjob logs -f {record.label}")
     return 0
 
 
-def verify(image: ImageFile, *, key: SigningKey = "", site: SiteName = "", site_file: SiteFile = "") -> int:
+def verify(
+    image: ImageFile,
+    *,
+    key: VerifyingKey = "",
+    site: SiteName = "",
+    site_file: SiteFile = "",
+    json: Json = False,
+) -> int:
     """Check the signature of a SIF file."""
     chosen = _site(site, site_file)
     if key:
         chosen = replace(chosen, image=replace(chosen.image, verify_options=("--key", key)))
-    out.tell(_images(chosen).verify(image))
+    said = _images(chosen).verify(image)
+    if json:
+        out.dump(path=image, said=said)
+    else:
+        out.tell(said)
     return 0
 
 
-def sign(image: ImageFile, *, key: SigningKey = "") -> int:
+def sign(image: ImageFile, *, key: SigningKey = "", json: Json = False) -> int:
     """Sign a SIF file, with your own key or with a PEM key."""
     _images(_site()).sign(image, ("--key", key) if key else (), process.foreground)
+    if json:
+        out.dump(path=image)
     return 0
 
 
@@ -141,7 +159,10 @@ def list_(*, site: SiteName = "", site_file: SiteFile = "", json: Json = False) 
     if json:
         out.dump(folder=str(images.folder.root), images=[{**asdict(k), "pulled": out.iso(k.pulled)} for k in found])
         return 0
-    rows = [(Path(kept.path).name, f"{kept.size / _MB:.0f} MB", out.local(kept.pulled), kept.source) for kept in found]
+    rows = [
+        (Path(kept.path).name, f"{kept.size / _MB:.0f} MB", out.local(kept.pulled), kept.source.partition("@")[0])
+        for kept in found
+    ]
     if rows:
         out.table(("IMAGE", "SIZE", "PULLED", "FROM"), rows)
     out.tell(f"{len(found)} image{'s' * (len(found) != 1)} in {out.short(str(images.folder.root))}")
@@ -164,12 +185,21 @@ def prune(
 
     images = _images(_site(site, site_file))
     in_use = Service().images_in_use(kept.path for kept in images.folder.images())
+    if older_than.isdigit():  # which elsewhere are minutes
+        raise UsageError(f"--older-than {older_than}: of what?", hint=f"write {older_than}d, or 12h")
     removed = images.prune(out.now() - Duration.parse(older_than), in_use, dry_run=dry_run)
     if json:
         out.dump(removed=[asdict(one) for one in removed])
     else:
         _tell_removed(removed, dry_run=dry_run)
     return int(any(one.problem for one in removed))
+
+
+def _tell(path: str, *, json: bool) -> None:
+    if json:
+        out.dump(path=path)
+    else:
+        out.say(path)
 
 
 def _tell_removed(removed: list[Removed], *, dry_run: bool) -> None:

@@ -300,16 +300,17 @@ Target = Annotated[str, typer.Argument(metavar="NEW", help="app.sif, app.sqfs, o
 RecipeFile = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A .def file, a Dockerfile, or the folder of a Dockerfile.")
 ]
-BuildOutput = Annotated[str, option("-o", "--output", metavar="FILE", help="The image to make: app.sif, app.sqfs.")]
+BuildOutput = Annotated[
+    str, option("-o", "--output", metavar="FILE", help="The image to make; by default RECIPE.sif, here.")
+]
 ImageForm = Annotated[
     str, option("--format", metavar="FORM", help="sif or squashfs; by default what the site's runtime takes.")
 ]
 Force = Annotated[bool, option("--force", help="Overwrite what is there.")]
 Fakeroot = Annotated[bool, option("--fakeroot", help="Build as root of a user namespace.")]
 OnNode = Annotated[bool, option("--on-node", help="Build in a job on one node, and print its id.")]
-SigningKey = Annotated[
-    str, option("--key", metavar="FILE", help="Private key (PEM) to sign with, or public to verify.")
-]
+SigningKey = Annotated[str, option("--key", metavar="FILE", help="Private key (PEM); by default your own PGP key.")]
+VerifyingKey = Annotated[str, option("--key", metavar="FILE", help="Public key (PEM); by default what the site says.")]
 OlderThan = Annotated[
     str, option("--older-than", metavar="TIME", help="Only what was not used for this time; by default 30d.")
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 from hpcjobs.cli import out
@@ -55,7 +56,13 @@ class Bar:
         out.tell(out.clean(text))
 
 
+def _end(number: int, _: object) -> None:
+    raise SystemExit(128 + number)
+
+
 def telling() -> Telling:
-    """A new bar."""
+    """A new bar. What is started meanwhile ends with this process, also if that is ended by a signal."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)
     bar = Bar()
     return Telling(bar.progress, bar.say)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpcjobs.errors import NotFoundError, PlanError
-from hpcjobs.images.convert import Form, form_of
+from hpcjobs.images.convert import FORMS, Form, form_of
 
 if TYPE_CHECKING:
     from hpcjobs.images.convert import Tools
@@ -39,6 +39,8 @@ def recipe(source: str, target: str, work: str, tools: Tools, *, fakeroot: bool 
         path = next((path / name for name in _DOCKERFILES if (path / name).is_file()), path)
     if not path.is_file():
         raise NotFoundError(f"there is no recipe {source}", hint="give app.def, a Dockerfile, or a folder with one")
+    if path.suffix in FORMS:
+        raise PlanError(f"{source} is an image, and no recipe", hint=f"hpcjob image convert {source} {target}")
     if path.suffix == ".def":
         return _definition(path, target, work, tools, fakeroot=fakeroot)
     return _dockerfile(path, work, tools)

@@ -7,6 +7,8 @@ each other here (`flatten`), so that no daemon and no second runtime is needed f
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,8 @@ Form = Literal["sif", "squashfs", "directory", "docker-archive", "oci-layout"]
 FORMS: dict[str, Form] = {
     ".sif": "sif", ".sqfs": "squashfs", ".sqsh": "squashfs", ".squashfs": "squashfs", ".tar": "docker-archive",
 }  # fmt: skip
+_NOT_MADE = frozenset({".img", ".ext3", ".gz", ".tgz", ".xz", ".zst", ".zip", ".iso"})
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 # Hours of work for a large image on a slow disk.
 _TIMEOUT = 6 * 3600.0
 # What runtimes mount over: in a read-only image nothing can be made later.
@@ -75,7 +79,8 @@ class Tools:
         done = self.runner(argv, timeout=_TIMEOUT, env=environment)
         if done.code == 0:
             return done.out
-        words = [line.strip() for line in (done.err or done.out).splitlines() if line.strip()]
+        said = _COLOUR.sub("", done.err or done.out)
+        words = [line.strip() for line in said.splitlines() if line.strip()]
         told = " | ".join(words[-2:]) or f"exit code {done.code}"
         # C programs begin with a capital, those in Go do not.
         if "no space left" in done.err.lower() or "disk quota exceeded" in done.err.lower():
@@ -84,12 +89,21 @@ class Tools:
                 f"no space left for {what} in {folder} ({free:.1f} GB free): {told}",
                 hint="remove old images (hpcjob image prune), or choose another folder",
             )
-        raise PlanError(f"{what}: {Path(argv[0]).name} failed: {told}", hint=f"try it by hand: {' '.join(argv)}")
+        raise PlanError(f"{what}: {Path(argv[0]).name} failed: {told}", hint="with -vv it tells all that it said")
 
 
 def form_of(path: str) -> Form:
-    """The form that a file to be written has, by its name; a name without a known ending is a folder."""
-    return FORMS.get(Path(path).suffix, "directory")
+    """The form that a file to be written has, by its name; a name without a known ending is a folder.
+
+    Raises:
+        PlanError: it ends like a file of a form that is not made.
+    """
+    ending = Path(path).suffix.lower()
+    if ending in _NOT_MADE:
+        raise PlanError(
+            f"{path} cannot be made: its name ends in {ending}", hint="write app.sif, app.sqfs, or a folder"
+        )
+    return FORMS.get(ending, "directory")
 
 
 def convert(source: str, form: Form, target: Path, work: Path, tools: Tools, *, arch: str) -> None:
@@ -193,4 +207,22 @@ def _finish(root: Path, config: Mapping[str, Any]) -> None:
         if not file.is_symlink() and not file.exists():
             file.touch()
     lines = [f"{name}={value}\n" for name, value in flatten.environment(config).items() if "\n" not in value]
-    (root / "ch/environment").write_text("".join(lines), "utf-8", "surrogateescape")
+    for name in ("ch/environment", "etc/environment"):
+        _write(root / name, "".join(lines))
+    _write(root / "etc/rc", _start(config))
+
+
+def _start(config: Mapping[str, Any]) -> str:
+    """The script that Enroot runs for an image's entrypoint (github.com/NVIDIA/enroot, doc/image-format.md)."""
+    inner = config.get("config") or {}
+    entrypoint, command = shlex.join(inner.get("Entrypoint") or ()), shlex.join(inner.get("Cmd") or ())
+    folder = shlex.quote(inner.get("WorkingDir") or "/")
+    return (
+        f"mkdir -p {folder} 2>/dev/null\ncd {folder} || exit 1\n"
+        f'if [ $# -gt 0 ]; then exec {entrypoint} "$@"; fi\nexec {entrypoint} {command or "/bin/sh"}\n'
+    )
+
+
+def _write(path: Path, text: str) -> None:
+    if not path.is_symlink():
+        path.write_text(text, "utf-8", "surrogateescape")

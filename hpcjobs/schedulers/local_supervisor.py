@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("hpcjobs.local")
 
 # Seconds between asking a task to end and killing it (Slurm's KillWait is 30; people at a desk wait less).
-_GRACE = 5.0
+_GRACE = 15.0
 # Seconds with an empty queue after which the supervisor ends.
 _IDLE = 10.0
 # Seconds after which it looks again although nothing happened.
@@ -344,12 +344,25 @@ def boot() -> str:
 def end_all(run: Run, marker: str, number: signal.Signals) -> bool:
     """Send a signal to all that belongs to a task; False if nothing does."""
     found = members(run, marker)
-    for pid in found:
+    # A container that is told to end needs its files to the last.
+    told = found if number is signal.SIGKILL else [pid for pid in found if _name(pid) not in _FILE_SERVERS]
+    for pid in told:
         try:
             os.kill(pid, number)
         except ProcessLookupError:  # noqa: PERF203 - one that is gone must not spare the others
             log.debug("process %d is gone", pid)
     return bool(found)
+
+
+# What serves the files of an image to a container (FUSE).
+_FILE_SERVERS = frozenset({"squashfuse", "squashfuse_ll", "fuse2fs", "fuse-overlayfs", "gocryptfs"})
+
+
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text("utf-8", "replace").strip()
+    except OSError:
+        return ""
 
 
 def kill_all(run: Run, marker: str) -> None:
