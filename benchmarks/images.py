@@ -28,6 +28,7 @@ CACHED_RUNS = 21
 COLD_LIMIT = 1.0
 CACHED_LIMIT = 0.030
 
+
 def build(work: Path) -> Path:
     """A SIF of one gigabyte that does not compress, and of many small files."""
     root, image = work / "root", work / "big.sif"

@@ -163,11 +163,17 @@ class Images:
         Raises:
             PlanError: names those that it has.
         """
+        from hpcjobs.images import sif
+
         seen = self.report(path)
-        if spec.app and seen.complete and not seen.encrypted and spec.app not in seen.apps:
+        primary = sif.read(path).primary if seen.format == "sif" else None
+        if not seen.complete or (seen.format == "sif" and not (primary and primary.filesystem == "squashfs")):
+            return  # nobody looked into it: encrypted, of another file system, or without unsquashfs
+        if spec.app and spec.app not in seen.apps:
             hint = nearest(spec.app, seen.apps) if seen.apps else "hpcjob image inspect tells what is in it"
             raise PlanError(f"the image {path} has no app {spec.app!r}", hint=hint)
-        if spec.entrypoint and not spec.app and seen.complete and not (seen.runscript or seen.entrypoint):
+        # What starts other files, is what the runtime makes of them (Enroot's /etc/rc).
+        if spec.entrypoint and not spec.app and primary and not (seen.runscript or seen.entrypoint):
             raise PlanError(f"the image {path} has no entrypoint", hint="leave out --entrypoint, and name the program")
 
     def for_service(

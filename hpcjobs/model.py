@@ -39,7 +39,8 @@ class ServiceSpec:
     per: Literal["job", "node"] = "job"
     """One in the job, on its first node; or one on each node."""
     ready: tuple[str, ...] = ()
-    """A command in its container that ends well once the service can be used; the program waits for that."""
+    """A command that ends well once the service can be used, run in its instance or in another container of its image;
+    the program waits for that, at most five minutes."""
     env: dict[str, str] = field(default_factory=dict)
     """Environment variables for it."""
     bind: tuple[str, ...] = ()

@@ -576,13 +576,17 @@ class Service:
             return Failure(words, advice)
         file, other = self.log_file(record, "error", index), self.log_file(record, "output", index)
         tail, more = _tail(file, lines), _tail(other, lines)
-        own = symptoms.of_script(record.exit_code, tail)
+        code = record.exit_code if index is None or not record.tasks else record.tasks.codes.get(str(index))
+        own = symptoms.of_script(code, tail)
         if own and (log := symptoms.service_log(own[0])):
             file = Path(record.folder) / (log if index is None else f"{log.removesuffix('.log')}.{index}.log")
             tail = (*tail, *_tail(file, lines))
         elif not tail:
             file, tail = other, more
-        words, advice = own or (words, symptoms.advice(tail) or symptoms.advice(more) or advice)
+        words, advice = (None if record.array else own) or (
+            words,
+            symptoms.advice(tail) or symptoms.advice(more) or advice,
+        )
         return Failure(words, advice, tail, str(file) if tail else "")
 
     def log_file(self, record: JobRecord, stream: Literal["output", "error"], index: int | None = None) -> Path:

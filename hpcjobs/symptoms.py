@@ -50,7 +50,7 @@ _SYMPTOMS: tuple[tuple[str, str], ...] = (
 _OF_SCRIPT = {
     65: "submit it again; or let it run all the same: --image-changed warn",
     66: "keep it on a file system that the nodes see",
-    69: "see the lines below",
+    69: "the lines above tell more",
     72: "was the folder removed, or is it on a file system that the nodes do not see?",
 }
 
@@ -66,7 +66,7 @@ def of_script(code: int | None, lines: Iterable[str]) -> tuple[str, str] | None:
 
 def service_log(text: str) -> str:
     """The log of the service that a message is about, in the job's folder; empty if it is about none."""
-    match = re.search(r"service (\w+) on node", text)
+    match = re.search(r"\bservice (\w+) (?:ended|did|was) ", text)
     return f"service-{match[1]}.log" if match else ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
         Time,
         VerifyingKey,
     )
+    from hpcjobs.images.library import Kept
     from hpcjobs.model import Site
 
 _MB = 1_000_000
@@ -159,10 +161,12 @@ def list_(*, site: SiteName = "", site_file: SiteFile = "", json: Json = False) 
     if json:
         out.dump(folder=str(images.folder.root), images=[{**asdict(k), "pulled": out.iso(k.pulled)} for k in found])
         return 0
-    rows = [
-        (Path(kept.path).name, f"{kept.size / _MB:.0f} MB", out.local(kept.pulled), kept.source.partition("@")[0])
-        for kept in found
-    ]
+
+    def source(kept: Kept) -> str:
+        # A terminal has no room for the digest, of which the name has the beginning.
+        return kept.source.partition("@")[0] if sys.stdout.isatty() else kept.source
+
+    rows = [(Path(kept.path).name, f"{kept.size / _MB:.0f} MB", out.local(kept.pulled), source(kept)) for kept in found]
     if rows:
         out.table(("IMAGE", "SIZE", "PULLED", "FROM"), rows)
     out.tell(f"{len(found)} image{'s' * (len(found) != 1)} in {out.short(str(images.folder.root))}")

@@ -72,7 +72,12 @@ def _say(service: Service, record: JobRecord) -> None:
     out.say(f"{out.paint(record.label, 'bold', sys.stdout)} {out.clean(record.name)}: {state}")
     for key, value in _facts(record):
         out.say(f"  {key:<10}{out.clean(value)}")
-    if notes := (_plan(service, record) or {}).get("notes"):
+    plan = _plan(service, record) or {}
+    for beside in plan.get("services", ()):
+        name = beside["name"]
+        file = f"{record.folder}/service-{name}{'.INDEX' if record.array else ''}.log"
+        out.say(f"  service   {name}, its output in {out.clean(out.short(file))}")
+    if notes := plan.get("notes"):
         out.say("decisions")
         for note in notes:
             _say_note(note)

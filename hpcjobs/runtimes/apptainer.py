@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from hpcjobs import shell
+from hpcjobs.errors import PlanError
 from hpcjobs.model import Invocation, RuntimeConfig
 
 if TYPE_CHECKING:
@@ -40,6 +41,11 @@ class Apptainer:
 
         Apptainer binds the current directory by itself only where no link leads to it and no option forbids it.
         """
+        if "HOME" in request.env:
+            raise PlanError(
+                f"{self.name} sets HOME itself, and refuses another",
+                hint="the site can change it: runtimes: [{kind: apptainer, options: [--home, /opt]}]",
+            )
         command = self.config.command or self.program
         verb = ("instance", "start") if request.instance else ("run" if request.entrypoint else "exec",)
         name = (request.instance,) if request.instance else ()
@@ -95,7 +101,7 @@ class Apptainer:
         if overlay.is_folder:
             return shell.Shell(f"mkdir -p {path}")
         if overlay.size is None:
-            return shell.Shell(f'[[ -w {path} ]] || hpcjob_stop 66 "no overlay to write to: "{path}')
+            return shell.Shell(f"[[ -w {path} ]] || hpcjob_stop 66 there is no overlay {path} to write to")
         size = str(max(64, overlay.size >> 20))  # MiB; apptainer makes none below 64
         create = shell.join((command, "overlay", "create", "--sparse", "--size", size, overlay.path))
         return shell.Shell(f"[[ -e {path} ]] || {create}")

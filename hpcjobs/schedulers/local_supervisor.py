@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("hpcjobs.local")
 
-# Seconds between asking a task to end and killing it (Slurm's KillWait is 30; people at a desk wait less).
-_GRACE = 15.0
+# Seconds between asking a task to end and killing it: a script gives its services ten of them. Slurm's KillWait is 30,
+# but people at a desk wait less.
+_GRACE = 12.0
 # Seconds with an empty queue after which the supervisor ends.
 _IDLE = 10.0
 # Seconds after which it looks again although nothing happened.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -147,6 +148,11 @@ err| error: archives like app.tar are not written
 err|
 err| hint: write app.sif, app.sqfs, or a folder's name
 exit 3
+$ hpcjob image convert app app.sif.gz
+err| error: app.sif.gz cannot be made: its name ends in .gz
+err|
+err| hint: write app.sif, app.sqfs, or a folder
+exit 3
 $ hpcjob image convert app there.sqfs
 err| error: /home/work/there.sqfs exists already
 err|
@@ -159,6 +165,8 @@ err| hint: in .: there are .hpcjobs, app, there.sqfs
 exit 6
 $ hpcjob image convert app copy
 out| /home/work/copy
+$ hpcjob image convert app again --json
+out| {"version": 1, "path": "/home/work/again"}
 $ hpcjob image convert app copy
 err| error: /home/work/copy is a folder that is there already
 err|
@@ -205,8 +213,8 @@ err| freed 0 MB
     session.check(r"""
 $ hpcjob image list
 out| IMAGE	SIZE	PULLED	FROM
-out| alpine-3.20-sha256-0123456789ab.sif	3 MB	2023-10-05 22:13:20	docker://docker.io/library/alpine:3.20
-out| app-1-sha256-ba9876543210.sqfs	3 MB	2023-11-13 22:13:20	oras://ghcr.io/a/app:1
+out| alpine-3.20-sha256-0123456789ab.sif	3 MB	2023-10-05 22:13:20	docker://docker.io/library/alpine:3.20@sha256:01
+out| app-1-sha256-ba9876543210.sqfs	3 MB	2023-11-13 22:13:20	oras://ghcr.io/a/app:1@sha256:ba
 err| 2 images in ~/data/images
 $ hpcjob image prune --dry-run
 out| /home/data/images/alpine-3.20-sha256-0123456789ab.sif
@@ -219,11 +227,31 @@ err| error: 'soon' is not a time
 err|
 err| hint: write 30 (minutes), 2h, 1h30m, 02:00:00 or 1-12:00:00 (days-hours:minutes:seconds)
 exit 2
+$ hpcjob image prune --older-than 30
+err| error: --older-than 30: of what?
+err|
+err| hint: write 30d, or 12h
+exit 2
 $ hpcjob image list
 out| IMAGE	SIZE	PULLED	FROM
-out| app-1-sha256-ba9876543210.sqfs	3 MB	2023-11-13 22:13:20	oras://ghcr.io/a/app:1
+out| app-1-sha256-ba9876543210.sqfs	3 MB	2023-11-13 22:13:20	oras://ghcr.io/a/app:1@sha256:ba
 err| 1 image in ~/data/images
 """)
+
+
+def test_a_list_on_a_terminal_has_no_digests(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept(session, "alpine-3.20-sha256-0123456789ab.sif", session.slurm.clock(), "docker://alpine:3.20@sha256:01")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert "@sha256" not in session.run("hpcjob image list")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: False)
+    assert "docker://alpine:3.20@sha256:01" in session.run("hpcjob image list")
+
+
+def test_services_of_a_job_are_shown_with_their_output(session: Session) -> None:
+    (session.home / "work/app.sif").write_bytes(sif(b"02"))
+    session.run("hpcjob submit --image app.sif --service db=app.sif -- ./solve")
+    folder = "2023-11-14-solve-000000000001"
+    assert f"out|   service   db, its output in ~/data/jobs/{folder}/service-db.log\n" in session.run("hpcjob show j1")
 
 
 def test_what_an_active_job_needs_is_not_pruned(session: Session) -> None:
@@ -245,7 +273,7 @@ def test_pull(session: Session, hub: Hub) -> None:
 $ hpcjob image pull oras://ghcr.io/a/app:1
 out| /home/data/images/app-1-sha256-f3cc87384ba6.sif
 $ hpcjob image pull oras://ghcr.io/a/app:1 --json
-out| {"version": 1, "path": "/home/data/images/app-1-sha256-f3cc87384ba6.sif"}
+out| {"version": 1, "path": "/home/data/images/app-1-sha256-f3cc87384ba6.sif", "digest": "sha256:f3cc87384ba6aae19bb6db36d0d43f36232a39245cc4fb53e0ca6f854098390a"}
 $ hpcjob image pull ubuntu
 err| error: 'ubuntu' does not say where the image is
 err|
@@ -358,6 +386,14 @@ err|
 err| hint: give the file of a PEM key
 exit 6
 """)
+    (session.home / "work/site.pem").write_text("PUBLIC")
+    session.check(r"""
+$ hpcjob image verify app.sif --key site.pem
+err| [LOCAL]  Signing entity: Ada
+err| INFO:    Verified signature(s)
+$ hpcjob image verify app.sif --json
+out| {"version": 1, "path": "app.sif", "said": "[LOCAL]  Signing entity: Ada\nINFO:    Verified signature(s)"}
+""")
     monkeypatch.setattr(process, "foreground", lambda argv: 255 if "--key" in argv else 0)
     session.check(r"""
 $ hpcjob image sign app.sif --key k.pem
@@ -365,7 +401,14 @@ err| error: there is no key k.pem
 err|
 err| hint: give the file of a PEM key
 exit 6
+$ hpcjob image sign app.sif --key site.pem
+err| error: app.sif was not signed: /home/bin/apptainer ended with exit code 255
+err|
+err| hint: a key of your own: apptainer key newpair; or a PEM key: hpcjob image sign --key FILE
+exit 3
 $ hpcjob image sign app.sif
+$ hpcjob image sign app.sif --json
+out| {"version": 1, "path": "app.sif"}
 """)
 
 
@@ -522,7 +565,7 @@ def test_submit_with_all_of_them(session: Session) -> None:
         "out|     apptainer exec --bind /home/work --pwd /opt --overlay /home/work/mine --app solve /home/work/app.sif \\",
         "out| mkdir -p /home/work/mine",
         'out| export APPTAINER_ENCRYPTION_PASSPHRASE="$(</home/work/key)"',
-        'out|   hpcjob_stop 65 "changed since the submission: the image "/home/work/app.sif',
+        "out|   hpcjob_stop 65 the image /home/work/app.sif was changed since the submission",
         "out| export HPCJOB_SERVICE_DB=$HOSTNAME",
     ):
         assert line in text.splitlines()
@@ -566,8 +609,68 @@ def test_a_build_here_prints_the_path(session: Session, monkeypatch: pytest.Monk
     session.check(r"""
 $ hpcjob image build App.def
 out| /home/work/app.sif
+$ hpcjob image build App.def --force --json
+out| {"version": 1, "path": "/home/work/app.sif"}
+$ hpcjob image build app.sif -o new.sif
+err| error: /home/work/app.sif is an image, and no recipe
+err|
+err| hint: hpcjob image convert /home/work/app.sif /home/work/new.sif
+exit 3
+$ hpcjob image build App.def -p debug
+err| error: -p is about a job, and the image is built here
+err|
+err| hint: add --on-node
+exit 2
+$ hpcjob image build App.def -A project
+err| error: -A is about a job, and the image is built here
+err|
+err| hint: add --on-node
+exit 2
+$ hpcjob image build App.def --time 10
+err| error: -t is about a job, and the image is built here
+err|
+err| hint: add --on-node
+exit 2
 """)
     assert (session.home / "work/app.sif").read_bytes() == sif(b"02")
+    shown = json.loads(session.run("hpcjob image build App.def --force --on-node --json").partition("out| ")[2])
+    assert [job["name"] for job in shown["jobs"]] == ["build-app.sif"]
+
+
+def test_pull_for_a_runtime_with_a_store_of_its_own(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = session.home / "work/.hpcjobs/sites/cluster.yaml"
+    site.write_text(SITE + "runtimes: [{kind: docker}]\n")
+    ran: list[Sequence[str]] = []
+
+    def run(argv: Sequence[str], **_: object) -> Completed:
+        ran.append(argv)
+        return Completed(tuple(argv), 0, "", "")
+
+    monkeypatch.setattr(process, "run", run)
+    session.check(r"""
+$ hpcjob image pull docker://alpine:3.20
+out| docker://docker.io/library/alpine@sha256:2814ba1ae47e21f6f49e55683952d32eecba42333f12c643494aa1abcc173a0a
+err| pulling docker.io/library/alpine@sha256:2814ba1ae47e21f6f49e55683952d32eecba42333f12c643494aa1abcc173a0a with docker
+""")
+    assert [call[:2] for call in ran] == [("docker", "pull")]
+    site.write_text(SITE + "runtimes: [{kind: podman}]\n")
+    session.check(r"""
+$ hpcjob image pull docker://alpine:3.20
+err| error: no runtime of site cluster keeps images that are pulled here
+err|
+err| hint: give --format sif
+exit 3
+""")
+
+
+def test_a_pull_that_is_ended_by_a_signal_ends_what_it_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    handlers: dict[int, Any] = {}
+    monkeypatch.setattr(signal, "signal", handlers.__setitem__)
+    progress.telling()
+    assert set(handlers) == {signal.SIGTERM, signal.SIGHUP}
+    with pytest.raises(SystemExit) as caught:
+        handlers[signal.SIGTERM](signal.SIGTERM, None)
+    assert caught.value.code == 143
 
 
 def test_what_cannot_be_pruned_is_told(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,11 +10,16 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 import pytest
 
+from hpcjobs import process
 from hpcjobs.cli.schemas import OUTPUTS
 from hpcjobs.images import registry
+from hpcjobs.process import Completed
 from tests.unit.test_image_service import Hub
+from tests.unit.test_images import sif
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tests.cli.session import Session
 
 SCHEMAS = Path(__file__).parents[2] / "docs/reference/json"
@@ -46,6 +51,12 @@ LINES = [
     "image inspect nothing",
     "image pull oras://ghcr.io/a/app:1",
     "image pull app",
+    "image convert app app.sqfs",
+    "image convert app app.gz",
+    "image verify app.sif",
+    "image verify app",
+    "image sign app.sif",
+    "image sign app",
     "image list",
     "image prune --older-than 1d",
     "template list",
@@ -79,6 +90,28 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> None:
     hub.sif()
     monkeypatch.setattr(registry, "Registry", hub)
     monkeypatch.setattr(registry, "credentials", lambda *_, **__: None)
+
+
+@pytest.fixture(autouse=True)
+def tools(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tools that make images, and find them signed; and an image file."""
+    (session.home / "bin").mkdir()
+    for name in ("apptainer", "mksquashfs"):
+        (session.home / "bin" / name).write_text("#!/bin/sh\n")
+        (session.home / "bin" / name).chmod(0o755)
+    (session.home / "work/app.sif").write_bytes(sif(b"02"))
+    monkeypatch.setenv("PATH", str(session.home / "bin"))
+
+    def run(argv: Sequence[str], **more: Any) -> Completed:
+        name = Path(argv[0]).name
+        if name == "mksquashfs":
+            Path(argv[2]).write_bytes(b"hsqs")
+        elif name != "apptainer":
+            return session.slurm(argv, **more)
+        return Completed(tuple(argv), 0, "signed by Ada\n", "")
+
+    monkeypatch.setattr(process, "run", run)
+    monkeypatch.setattr(process, "foreground", lambda _: 0)
 
 
 def _answer(session: Session, line: str) -> tuple[dict[str, Any], dict[str, Any]]:

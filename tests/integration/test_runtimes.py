@@ -261,12 +261,14 @@ def test_entrypoint_and_apps(person: Person, sif: Sif) -> None:
         lambda: sif("scif.sif", "--entrypoint", "--", "a b", "$HOME"),
         lambda: sif("scif.sif", "--app", "hello", "--entrypoint", "--", "a b"),
         lambda: sif("scif.sif", "--app", "count", "--env", "GREETING=mine", "--", *show),
-        lambda: sif("scif.sif", "--app", "nosuch", "--", "true", code=1),
+        lambda: sif("scif.sif", "--app", "nosuch", "--", "true", code=3),
     )
     assert output(person, run) == ["runscript: a b $HOME"]
     assert output(person, hello) == ["hello: a b (world, from-image)"]
     assert output(person, count) == ["set mine"]
-    assert "Could not locate the container application: nosuch" in nosuch.stderr
+    assert "scif.sif has no app 'nosuch'\n\nhint: there are count, hello\n" in nosuch.stderr
+    none = sif("app.sif", "--entrypoint", "--", "a", code=3)
+    assert "app.sif has no entrypoint" in none.stderr
 
 
 def test_the_entrypoint_of_an_image_from_a_registry(person: Person, world: World, site: Path) -> None:
@@ -310,9 +312,8 @@ def test_layers(person: Person, sif: Sif) -> None:
 
 
 def test_a_layer_without_a_size_is_not_made(person: Person, sif: Sif) -> None:
-    done = sif("app.sif", "--overlay", "none.img", "--", "true", code=1)
-    assert f"no overlay to write to: {person.folder}/none.img" in done.stderr
-    assert record(person)["exit_code"] == 66
+    done = sif("app.sif", "--overlay", "none.img", "--", "true", code=3)
+    assert f"there is no overlay {person.folder}/none.img\n\nhint: to make it: " in done.stderr
 
 
 def test_signed_images(person: Person, world: World, site: Path, sif: Sif) -> None:
@@ -408,13 +409,14 @@ def test_an_image_that_a_later_node_does_not_have(person: Person, shm: Path, sit
     options = ("--runtime", "apptainer", "--image", shm / "app.sif", "--directive=--nodelist=n1,n2")
     done = submit(person, *TWO_BY_TWO, *options, "--", "/opt/mpihello", site=site, code=1)
     assert f"hpcjob: there is no {shm}/app.sif on node n2" in done.stderr
+    assert "keep it on a file system that the nodes see" in done.stderr
     assert record(person)["exit_code"] == 66
 
 
 def test_what_the_node_does_not_have(person: Person, shm: Path, world: World, site: Path) -> None:
     on_n2 = ("-n", "1", "--runtime", "apptainer", "--directive=--nodelist=n2")
     done = submit(person, *on_n2, "--image", shm / "app.sif", "--", "true", site=site, code=1)
-    assert f"hpcjob: no image {shm}/app.sif on node n2" in done.stderr
+    assert f"hpcjob: there is no image {shm}/app.sif on node n2" in done.stderr
     assert record(person)["exit_code"] == 66
     options = ("--image", world.images / "app.sif", "--bind", f"{shm}:/data", "--", "true")
     done = submit(person, *on_n2, *options, site=site, code=1)

@@ -99,7 +99,7 @@ def test_ready_at_last(submit: Submit) -> None:
 def test_one_that_ends_before_it_is_ready(submit: Submit) -> None:
     done = submit("--wait", code=1, services=[service("db", "echo no disk; exit 4", "false")], command=["touch", "ran"])
     assert record(submit.person)["exit_code"] == 69
-    assert "ended before it was ready: service db" in done.stderr
+    assert "service db ended before it was ready" in done.stderr
     assert submit.log("db") == ["no disk"]
     assert not (submit.person.folder / "ran").exists()
 

@@ -61,7 +61,7 @@ def test_what_the_table_does_not_know_refuses_by_itself() -> None:
         ("docker", {"nodes": "-N 2"}, ("docker",), "several nodes | leave out -N"),
         ("shifter", {"bind-file": "--bind /f"}, (), "binds of single files | bind the folder that the file is in"),
         ("pyxis", {"sif": "--image a.sif"}, ("ce",), "SIF images | convert it: hpcjob image convert"),
-        ("podman", {"instance": "the service db"}, (), "start script | give the service a command"),
+        ("podman", {"instance": "the service db"}, (), "start script | give it a command, in a job file: services:"),
         ("charliecloud", {"entrypoint": "--entrypoint"}, (), "| name the program that the entrypoint runs"),
         ("podman", {"key": "--image-key"}, ("docker",), "podman cannot do what --image-key asks for: encrypted images"
          " | leave it out; apptainer, singularity can, and this site has none of them"),

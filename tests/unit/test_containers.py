@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -21,12 +23,15 @@ from hpcjobs.model import (
     JobSpec,
     Overlay,
     RuntimeConfig,
+    SchedulerConfig,
     ServicePlan,
     ServiceSpec,
-    Shape,
     Site,
 )
 from hpcjobs.units import Memory
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SIF = ImageFacts("/i/app.sif", "sif")
 BARE = ImageFacts("")
@@ -206,6 +211,21 @@ def test_a_container_writes_to_one_layer() -> None:
     containers.check_overlays(spec(writable=True), (replace(mine, readonly=True),), 4)
 
 
+@pytest.mark.parametrize("path", ["/a,b.img", "/a:b.img"])
+def test_an_overlay_s_path_must_be_one_word_of_the_runtime(path: str) -> None:
+    with pytest.raises(PlanError) as caught:
+        containers.check_overlays(spec(), (Overlay(path, readonly=True),), 1)
+    assert said(caught) == f"an overlay with a comma or colon in its path: {path} | use another folder"
+
+
+@pytest.mark.parametrize("name", ["/o.sif", "/o.sqfs", "/o.squashfs", "/o.sqsh"])
+def test_what_cannot_be_written_is_a_layer_for_reading(name: str) -> None:
+    containers.check_overlays(spec(), (Overlay(name, readonly=True),), 4)
+    with pytest.raises(PlanError) as caught:
+        containers.check_overlays(spec(), (Overlay(name),), 1)
+    assert said(caught) == f"{name} cannot be written to | --overlay {name}:ro"
+
+
 def test_what_must_be_there_when_the_job_begins() -> None:
     job = spec(bind=("d", "/e:/f", "d:/g"), overlay=("new.img:2G", "base.img:ro"))
     host = HostFacts("/w", key=ImageKey("pem", file="/k.pem"))
@@ -237,59 +257,75 @@ def test_services_that_would_share_a_variable(names: tuple[str, str]) -> None:
     assert said(caught) == "two services are called db | give each a name of its own"
 
 
-REQUEST = ContainerRequest(SIF, ("redis-server",), "/w", folder="/jobs/1", env={"A": "1"})
-
-
-def service(
-    kind: str = "apptainer",
-    *,
-    nodes: int = 1,
-    slurm: bool = True,
-    array: bool = False,
-    request: ContainerRequest = REQUEST,
-    **fields: Any,
-) -> ServicePlan:
-    return containers.service_plan(
-        ServiceSpec(**{"name": "db", "command": request.program, **fields}),
-        request,
-        runtimes.get(RuntimeConfig(kind=kind)),
-        shape=Shape(nodes=nodes),
-        slurm=slurm,
-        array=array,
+@pytest.mark.parametrize("words", [{"command": ("x", ":")}, {"command": ("x",), "ready": ("y", ":", "z")}])
+def test_words_of_a_service_that_srun_reads_itself(words: dict[str, Any]) -> None:
+    with pytest.raises(PlanError) as caught:
+        containers.check_services([ServiceSpec(name="db", **words)])
+    assert said(caught) == (
+        "service db: srun reads the argument ':' as the beginning of another program | pass a plain ':' by a script of yours"
     )
 
 
-STEP_OF_3 = (
-    "srun", "--overlap", "--mem=0", "--nodes=3", "--ntasks=3", "--ntasks-per-node=1", "--cpu-bind=none", "--mpi=none",
-)  # fmt: skip
+REQUEST = ContainerRequest(SIF, ("./app",), "/w", folder="/jobs/1")
+SLURM = Site(name="s", scheduler=SchedulerConfig(kind="slurm"))
+ONE_MACHINE = Site(name="here")
+REDIS = ("redis-server",)
+
+
+def contained(
+    *services: ServiceSpec,
+    kind: str = "apptainer",
+    image: ImageFacts = SIF,
+    site: Site = SLURM,
+    array: bool = False,
+    request: ContainerRequest = REQUEST,
+) -> containers.Contained:
+    runtime = runtimes.get(RuntimeConfig(kind=kind, modules=(f"{kind}/1",)))
+    request = replace(request, image=image)
+    return containers.contain(request, runtime, [(one, image, runtime) for one in services], site, array=array)
+
+
+def service(*, command: tuple[str, ...] = REDIS, nodes: int = 1, **fields: Any) -> ServicePlan:
+    of_service = {name: fields.pop(name) for name in ("per", "ready", "env", "bind") if name in fields}
+    one = ServiceSpec(name="db", command=command, **of_service)
+    (found,) = contained(one, request=replace(REQUEST, nodes=nodes), **fields).services
+    return found
+
+
+def step(nodes: str = '"$SLURM_JOB_NUM_NODES"', *more: str) -> str:
+    where = f"--nodes={nodes} --ntasks={nodes} --ntasks-per-node=1"
+    return " ".join(("srun --overlap --mem=0", where, "--cpu-bind=none --mpi=none", *more))
+
+
 EXEC = ("apptainer", "exec", "--bind", "/w", "--pwd", "/w", "/i/app.sif")
+SERVE = containers._SERVE
+OF_ITSELF = SERVE.format(end="kill $p")
+OF_ITS_CHILD = SERVE.format(end="pkill -P $p")
 
 
 def test_a_service_is_a_process_of_the_batch_node() -> None:
-    assert service() == ServicePlan(
-        name="db",
-        start=(EXEC, ("redis-server",)),
-        log="/jobs/1/service-db.log",
-        env={"APPTAINERENV_A": "1"},
-    )
-    assert service(per="node").start == service().start, "on one node it is the same"
-    assert service(nodes=3).start == service().start
+    found = ServicePlan(name="db", start=(EXEC, REDIS), log="/jobs/1/service-db.log", env={"APPTAINERENV_A": "1"})
+    assert service(env={"A": "1"}) == found
+    assert service(env={"A": "1"}, nodes=3) == found
+    assert service(env={"A": "1"}, site=ONE_MACHINE, per="node") == found, "on one machine there is one node"
 
 
 def test_a_task_of_an_array_has_a_log_of_its_own() -> None:
     assert shell.join([service(array=True).log]) == '/jobs/1/service-db".$HPCJOB_ARRAY_INDEX".log'
 
 
-def test_a_service_on_each_node_is_a_step() -> None:
-    found = service(per="node", nodes=3)
+@pytest.mark.parametrize("nodes", [1, 3])
+def test_a_service_on_each_node_is_a_step(nodes: int) -> None:
+    found = service(per="node", nodes=nodes)
     assert found.step
-    assert found.start == (
-        STEP_OF_3,
-        ("bash", "-c", 'hpcjob_serve "$@"', "hpcjob", "--"),
-        EXEC,
-        ("redis-server",),
-    )
-    assert not service(per="node", nodes=3, slurm=False).step
+    assert shell.join(found.start[0]) == step()
+    assert found.start[1:] == (("sh", "-c", OF_ITSELF, "hpcjob"), EXEC, REDIS)
+
+
+def test_a_machine_has_no_steps_on_other_nodes() -> None:
+    with pytest.raises(PlanError) as caught:
+        service(per="node", nodes=3, site=ONE_MACHINE)
+    assert said(caught) == "local cannot start a service on each node | write `per: job`"
 
 
 def test_a_service_asks_whether_it_is_ready_in_its_container() -> None:
@@ -297,50 +333,194 @@ def test_a_service_asks_whether_it_is_ready_in_its_container() -> None:
     assert service().ready == ()
 
 
-INSTANCE = replace(REQUEST, program=(), instance="db_1")
+INSTANCE = '"hpcjob_${HPCJOB_NATIVE_ID}_${HPCJOB_ARRAY_INDEX:-0}_db"'
 
 
 def test_an_instance_is_stopped_and_entered_by_its_name() -> None:
-    found = service(request=INSTANCE, command=(), ready=("redis-cli", "ping"))
-    assert found.start == (("apptainer", "instance", "start", "--bind", "/w", "/i/app.sif", "db_1"),)
-    assert found.stop == ("apptainer", "instance", "stop", "db_1")
-    assert found.ready == ("apptainer", "exec", "instance://db_1", "redis-cli", "ping")
-    assert not found.step
+    found = service(command=(), ready=("redis-cli", "ping"))
+    assert shell.join(found.start[0]) == f"apptainer instance start --bind /w /i/app.sif {INSTANCE}"
+    assert shell.join(found.stop) == f"apptainer instance stop {INSTANCE}"
+    assert found.ready[:2] == ("apptainer", "exec")
+    assert found.ready[3:] == ("redis-cli", "ping")
+    assert (len(found.start), found.step) == (1, False)
 
 
 def test_an_instance_on_each_node_stops_itself() -> None:
-    found = service(request=INSTANCE, command=(), per="node", nodes=2)
+    found = service(command=(), per="node", nodes=2)
+    assert (found.step, found.stop) == (True, ())
+    keeper = found.start[1]
+    assert keeper[:4] == ("sh", "-c", containers._HOLD, "apptainer")
+    assert shell.join(keeper[4:]) == INSTANCE
+    assert shell.join(found.start[2]) == f"apptainer instance start --bind /w /i/app.sif {INSTANCE}"
+
+
+@pytest.mark.parametrize("kind", ["pyxis", "ce"])
+def test_a_service_of_a_runtime_that_is_options_of_srun_is_a_step_also_on_one_node(kind: str) -> None:
+    found = service(kind=kind, image=ImageFacts("/i/app.sqsh", "squashfs"), ready=("redis-cli", "ping"))
     assert found.step
-    assert found.stop == ()
-    assert found.start[1] == (
-        "bash", "-c", 'hpcjob_serve "$@"', "hpcjob", "apptainer", "instance", "stop", "db_1", "--",
-    )  # fmt: skip
+    assert shell.join(found.start[0]).startswith(step("1") + " --")
+    assert {"--container-image=/i/app.sqsh", "--environment=/jobs/1/container-db.toml"} & set(found.start[0])
+    assert found.start[1:] == (("sh", "-c", OF_ITSELF, "hpcjob"), REDIS)
+    assert found.ready == (*found.start[0], "redis-cli", "ping"), "it is asked by a step of its own"
+
+
+def test_what_serves_files_is_not_told_to_end_but_its_child() -> None:
+    image = ImageFacts("/i/app.sqfs", "squashfs")
+    assert service(kind="charliecloud", image=image).start[0] == ("sh", "-c", containers._TELL_CHILD, "hpcjob")
+    assert service(kind="charliecloud", image=image, per="node").start[1] == ("sh", "-c", OF_ITS_CHILD, "hpcjob")
+    folder = ImageFacts("/i/app", "directory")
+    assert service(kind="charliecloud", image=folder).start[0][0] == "ch-run"
+
+
+SERVER = """import signal, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(open("told", "a").write("told\\n") and 0))
+print("ready", flush=True)
+signal.pause()"""
+
+
+@pytest.mark.parametrize(
+    ("keeper", "parent"), [(OF_ITSELF, ()), (OF_ITS_CHILD, ("sh", "-c", '"$@" || echo it failed; exit', "parent"))]
+)
+def test_what_keeps_a_service_ends_it_when_its_input_is_closed(
+    tmp_path: Path, keeper: str, parent: tuple[str, ...]
+) -> None:
+    argv = ("sh", "-c", keeper, "hpcjob", *parent, sys.executable, "-c", SERVER)
+    with subprocess.Popen(argv, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stdin
+        assert process.stdout.readline() == b"ready\n"
+        process.stdin.close()
+        assert process.stdout.read() == b""
+        process.wait()
+    assert (tmp_path / "told").read_text() == "told\n"
+
+
+@pytest.mark.parametrize("keeper", [OF_ITSELF, OF_ITS_CHILD, containers._TELL_CHILD])
+def test_what_keeps_a_service_ends_with_it(tmp_path: Path, keeper: str) -> None:
+    argv = ("sh", "-c", keeper, "hpcjob", "sh", "-c", "echo served")
+    with subprocess.Popen(argv, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"served\n"
+        process.wait()
+
+
+def test_the_child_of_what_serves_files_is_told(tmp_path: Path) -> None:
+    parent = ("sh", "-c", '"$@" || echo it failed; exit', "parent")
+    argv = ("sh", "-c", containers._TELL_CHILD, "hpcjob", *parent, sys.executable, "-c", SERVER)
+    with subprocess.Popen(argv, cwd=tmp_path, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"ready\n"
+        process.terminate()
+        assert process.stdout.read() == b""
+        process.wait()
+    assert (tmp_path / "told").read_text() == "told\n"
+
+
+def test_what_holds_an_instance_stops_it_when_its_input_is_closed(tmp_path: Path) -> None:
+    tool = tmp_path / "tool"
+    tool.write_text('#!/bin/sh\necho "$@"\n')
+    tool.chmod(0o755)
+    hold = ("sh", "-c", containers._HOLD, str(tool), "db_1")
+    argv = (*hold, str(tool), "instance", "start", "app.sif", "db_1")
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stdin
+        assert process.stdout.readline() == b"instance start app.sif db_1\n"
+        process.stdin.close()
+        assert process.stdout.read() == b"instance stop db_1\n"
+        process.wait()
+    assert subprocess.run((*hold, "false"), stdin=subprocess.PIPE, capture_output=True, check=False).returncode == 1
+
+
+# ------------------------------------------------------------------------------- all of it together
 
 
 @dataclass(frozen=True)
-class Steps:
-    """A runtime that is options of srun."""
+class Fancy:
+    """A runtime with all that an invocation may have."""
 
     config: RuntimeConfig
-    name: str = "steps"
+    name: str = "fancy"
 
     def wrap(self, request: ContainerRequest) -> Invocation:
-        return Invocation(argv=(), program=request.program, launcher_args=("--container",))
+        return Invocation(
+            argv=("fancy", "--entry") if request.entrypoint else ("fancy",),
+            program=request.program,
+            env=dict(request.env),
+            setup=(shell.Shell("prepare"),),
+            functions={f"of_{self.config.kind}": shell.Shell("  true")},
+            node_setup=(("get", request.image.path),),
+            files={f"{request.service or 'job'}.toml": "x"},
+            cleanup=("remove", self.config.kind),
+        )
 
 
-def test_a_service_of_a_runtime_that_is_options_of_srun_is_a_step_also_on_one_node() -> None:
-    found = containers.service_plan(
-        ServiceSpec(name="db", command=("redis-server",), ready=("redis-cli", "ping")),
-        REQUEST,
-        Steps(RuntimeConfig(kind="steps")),
-        shape=Shape(),
-        slurm=True,
-        array=False,
+def fancy(kind: str = "fancy", *modules: str) -> Fancy:
+    return Fancy(RuntimeConfig(kind=kind, modules=modules))
+
+
+GET = " >/dev/null || hpcjob_stop 69 the image could not be got"
+
+
+def test_what_the_containers_of_a_job_need_is_there_once() -> None:
+    services = [(one, replace(SIF, path="/i/db.sif"), fancy("other", "m/1", "m/2")) for one in named("db", "web")]
+    found = containers.contain(REQUEST, fancy("fancy", "m/1"), services, ONE_MACHINE, array=False)
+    assert found.invocation.program == ("./app",)
+    assert [one.name for one in found.services] == ["db", "web"]
+    assert found.modules == ("m/1", "m/2")
+    assert found.setup == ("prepare", f"get /i/app.sif{GET}", f"get /i/db.sif{GET}")
+    assert found.functions == {"of_fancy": "  true", "of_other": "  true"}
+    assert found.files == {"job.toml": "x", "db.toml": "x", "web.toml": "x"}
+    assert found.cleanup == (("remove", "fancy"), ("remove", "other"))
+
+
+def test_images_are_got_on_each_node_of_slurm() -> None:
+    request = replace(REQUEST, nodes=2)
+    on_all = 'srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --mpi=none '
+    assert containers.contain(request, fancy(), (), SLURM, array=False).setup[1] == f"{on_all}get /i/app.sif{GET}"
+    assert containers.contain(request, fancy(), (), ONE_MACHINE, array=False).setup[1] == f"get /i/app.sif{GET}"
+    assert containers.contain(REQUEST, fancy(), (), SLURM, array=False).setup[1] == f"get /i/app.sif{GET}"
+
+
+def test_a_container_that_needs_nothing() -> None:
+    found = contained(kind="apptainer")
+    assert (found.setup, found.functions, found.files, found.cleanup) == ((), {}, {}, ())
+    assert (found.modules, found.services) == (("apptainer/1",), ())
+
+
+OF_THE_HOST = ("PATH", "LD_PRELOAD", "LD_LIBRARY_PATH", "BASH_ENV", "ENV", "SLURM_HINT", "SLURMD_X", "SRUN_DEBUG")
+
+
+@pytest.mark.parametrize("name", OF_THE_HOST)
+def test_variables_that_the_host_s_tools_would_heed_are_set_inside(name: str) -> None:
+    request = replace(REQUEST, env={"A": "1", name: "x y"})
+    found = containers.wrap(fancy(), request)
+    assert (found.program, found.env) == (("env", f"{name}=x y", "./app"), {"A": "1"})
+    prefixed = containers.wrap(runtimes.get(RuntimeConfig(kind="apptainer")), request)
+    assert prefixed.program == ("./app",)
+    assert prefixed.env == {"APPTAINERENV_A": "1", f"APPTAINERENV_{name}": "x y"}
+
+
+@pytest.mark.parametrize("name", ["XPATH", "PATHS", "MY_LD_X", "ENVIRONMENT", "LD", "SRUN"])
+def test_other_variables_are_exported(name: str) -> None:
+    found = containers.wrap(fancy(), replace(REQUEST, env={name: "1"}))
+    assert (found.program, found.env) == (("./app",), {name: "1"})
+
+
+def test_an_entrypoint_has_no_place_for_variables_of_the_host() -> None:
+    request = replace(REQUEST, env={"PATH": "/x"}, entrypoint=True)
+    with pytest.raises(PlanError) as caught:
+        containers.wrap(fancy(), request)
+    assert said(caught) == (
+        "PATH cannot be set for the entrypoint of an image by fancy | "
+        "name the program that the entrypoint runs, or use --runtime apptainer"
     )
-    step = (
-        "srun", "--overlap", "--mem=0", "--nodes=1", "--ntasks=1", "--ntasks-per-node=1", "--cpu-bind=none", "--mpi=none",
-        "--container",
-    )  # fmt: skip
-    assert found.step
-    assert found.start == (step, ("bash", "-c", 'hpcjob_serve "$@"', "hpcjob", "--"), ("redis-server",))
-    assert found.ready == (*step, "redis-cli", "ping")
+    assert containers.wrap(fancy(), replace(request, env={"A": "1"})).argv == ("fancy", "--entry")
+
+
+def test_a_service_s_variables_are_set_inside_too() -> None:
+    one = ServiceSpec(name="db", command=REDIS, ready=("ping",), env={"PATH": "/x", "B": "2"})
+    (found,) = containers.contain(REQUEST, fancy(), [(one, SIF, fancy())], SLURM, array=False).services
+    assert found.start == (("fancy",), ("env", "PATH=/x", "redis-server"))
+    assert found.ready == ("fancy", "env", "PATH=/x", "ping")
+    assert found.env == {"B": "2"}

@@ -117,3 +117,11 @@ def test_there_is_no_recipe(tmp_path: Path, name: str) -> None:
 def test_a_definition_needs_apptainer(definition: str) -> None:
     with pytest.raises(PlanError, match="neither is on PATH"):
         recipe(definition, "a.sif", "/w", tools("podman"))
+
+
+@pytest.mark.parametrize("name", ["app.sif", "app.sqfs", "app.tar"])
+def test_an_image_is_no_recipe(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(PlanError, match="is an image, and no recipe") as caught:
+        recipe(str(tmp_path / name), "new.sif", "/work", Tools(never))
+    assert caught.value.hint == f"hpcjob image convert {tmp_path / name} new.sif"

@@ -8,15 +8,17 @@ import io
 import json
 import os
 import shutil
+import subprocess
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from hpcjobs import process
 from hpcjobs.errors import PlanError, StoreError
-from hpcjobs.images import convert
+from hpcjobs.images import convert, sif
 from hpcjobs.images.convert import Tools, form_of, unpack
 from hpcjobs.process import Completed
 
@@ -148,6 +150,7 @@ def test_a_tool_is_run_with_the_environment_and_more(tmp_path: Path) -> None:
         ("", "INFO: begin\n\nFATAL: one\nFATAL: two\n", "making a.sif: x failed: FATAL: one | FATAL: two"),
         ("said on stdout\n", "", "x failed: said on stdout"),
         ("", "", "x failed: exit code 3"),
+        ("", "\x1b[31mFATAL:\x1b[0m  red\n", "x failed: FATAL:  red"),
     ],
 )
 def test_a_tool_that_fails_tells_its_last_words(tmp_path: Path, out: str, err: str, told: str) -> None:
@@ -156,7 +159,7 @@ def test_a_tool_that_fails_tells_its_last_words(tmp_path: Path, out: str, err: s
     with pytest.raises(PlanError) as caught:
         programs.tools.run(("/bin/x", "y"), "making a.sif", tmp_path)
     assert told in caught.value.message
-    assert caught.value.hint == "try it by hand: /bin/x y"
+    assert caught.value.hint == "with -vv it tells all that it said"
 
 
 @pytest.mark.parametrize(
@@ -310,3 +313,55 @@ def test_sif_that_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_opening_needs_unsquashfs(tmp_path: Path, form: Any) -> None:
     with pytest.raises(PlanError, match="unsquashfs is not on PATH"):
         unpack("/i/a", form, tmp_path / "out", tmp_path, Programs("apptainer").tools, arch=ARCH)
+
+
+@pytest.mark.parametrize("ending", ["img", "ext3", "gz", "tgz", "xz", "zst", "zip", "iso", "GZ"])
+def test_endings_of_files_that_are_not_made_are_no_folders(ending: str) -> None:
+    with pytest.raises(PlanError) as caught:
+        form_of(f"/a/app.{ending}")
+    assert caught.value.message == f"/a/app.{ending} cannot be made: its name ends in .{ending.lower()}"
+    assert caught.value.hint == "write app.sif, app.sqfs, or a folder"
+    assert (form_of("/a/app"), form_of("/a/app.SIF"), form_of("/a/app-1.2")) == ("directory", "sif", "directory")
+
+
+def test_a_sif_file_is_made_of_another_unless_it_is_encrypted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    programs, encrypted = Programs(), False
+    monkeypatch.setattr(sif, "read", lambda _: SimpleNamespace(encrypted=encrypted))
+
+    def make() -> None:
+        convert.convert("a.sif", "sif", tmp_path / "b.sif", tmp_path, programs.tools, arch="x86_64")
+
+    make()
+    assert programs.calls[0][1:] == ("build", "--force", str(tmp_path / "b.sif"), "a.sif")
+    encrypted = True
+    with pytest.raises(PlanError, match=r"a\.sif is encrypted"):
+        make()
+
+
+def test_links_of_an_image_are_not_written_through(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("mine")
+    (tmp_path / "root/etc").mkdir(parents=True)
+    (tmp_path / "root/etc/rc").symlink_to(tmp_path / "secret")
+    convert._finish(tmp_path / "root", {})
+    assert (tmp_path / "secret").read_text() == "mine"
+    assert (tmp_path / "root/etc/environment").is_file()
+
+
+@pytest.mark.parametrize(
+    ("config", "arguments", "said"),
+    [
+        ({"Entrypoint": ["echo", "a b"], "Cmd": ["c"]}, (), "a b c"),
+        ({"Entrypoint": ["echo", "a b"], "Cmd": ["c"]}, ("x  y",), "a b x  y"),
+        ({"Cmd": ["echo", "it's"]}, (), "it's"),
+        ({"Cmd": ["echo", "it's"]}, ("echo", "other"), "other"),
+        ({"Entrypoint": ["pwd"], "WorkingDir": "W/new folder"}, (), "W/new folder"),
+        ({}, ("echo", "x"), "x"),
+    ],
+)
+def test_enroot_starts_what_the_image_starts(
+    tmp_path: Path, config: dict[str, Any], arguments: tuple[str, ...], said: str
+) -> None:
+    text = json.dumps(config).replace("W/", f"{tmp_path}/")
+    (tmp_path / "rc").write_text(convert._start({"config": json.loads(text)}))
+    done = subprocess.run(["sh", str(tmp_path / "rc"), *arguments], capture_output=True, text=True, check=True)
+    assert done.stdout == said.replace("W/", f"{tmp_path}/") + "\n"

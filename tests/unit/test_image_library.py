@@ -313,6 +313,51 @@ def test_what_cannot_be_removed(folder: Folder, monkeypatch: pytest.MonkeyPatch)
     assert str(folder.root) in caught.value.hint
 
 
+def test_a_user_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(_: int) -> None:
+        raise KeyError
+
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    assert library._user() == str(os.getuid())
+
+
+def test_what_has_gone_meanwhile_is_not_left_over(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder.root.mkdir()
+    monkeypatch.setattr(Path, "iterdir", lambda self: iter([self / ".pull-1-a"]))
+    monkeypatch.setattr("hpcjobs.images.library.time.time", lambda: 1000.0)
+    assert folder.left_over(1000.0) == []
+    assert folder.left_over(1001.0) == [folder.root / ".pull-1-a"]
+
+
+def test_who_waits_for_a_thread_and_a_process_is_told_once(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder.root.mkdir()
+    busy = True
+
+    class Lock:
+        """Held by another thread, until it is waited for."""
+
+        def locked(self) -> bool:
+            return True
+
+        def __enter__(self) -> None:
+            pass
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    def taken_at_first(_: int, how: int) -> None:
+        nonlocal busy
+        if busy and how & fcntl.LOCK_NB:
+            busy = False
+            raise BlockingIOError
+
+    monkeypatch.setitem(library._THREADS, str(folder.root / f".lock-{NAME}"), Lock())
+    monkeypatch.setattr(fcntl, "lockf", taken_at_first)
+    told: list[bool] = []
+    folder.get(NAME, **WHAT, make=write, waiting=lambda: told.append(True))
+    assert (told, busy) == ([True], False)
+
+
 def test_notes_are_json_with_all_that_is_known(folder: Folder) -> None:
     path = folder.get(NAME, **WHAT, make=write, waiting=never)
     notes = json.loads(path.with_name(f"{NAME}.json").read_text())

@@ -9,7 +9,9 @@ import os
 import subprocess
 import tarfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +20,7 @@ from hpcjobs import capabilities
 from hpcjobs.errors import NotFoundError, PlanError, StoreError, UnreachableError
 from hpcjobs.image_service import Images, Removed, Telling, images_folder
 from hpcjobs.images import reference, registry
+from hpcjobs.images import sif as image_sif
 from hpcjobs.images.registry import Blob, Manifest
 from hpcjobs.images.report import Report
 from hpcjobs.model import ImageConfig, ImageFacts, ImageKey, JobSpec, RuntimeConfig, ServiceSpec, Site
@@ -373,6 +376,135 @@ def test_a_name_that_is_none(lab: Lab) -> None:
         lab.images().choose(lab.spec("docker://Alpine"), final=False)
 
 
+def test_shifter_runs_what_a_tag_stands_for(lab: Lab) -> None:
+    now, old = lab.hub.manifest.digest, digest(b"old")
+    facts, _ = lab.images("shifter").choose(lab.spec(f"{ALPINE}@{now}"), final=False)
+    assert facts.digest == now
+    text = refused(lambda: lab.images("shifter").choose(lab.spec(f"{ALPINE}@{old}"), final=True))
+    assert text == (
+        f"Shifter runs what the tag 3.20 stands for, and that is no longer {old[:19]}… | "
+        f"give the new one: docker://{NAME}:3.20; or use another runtime"
+    )
+    assert lab.calls == []
+
+
+# ---------------------------------------------------------------------------- pulled for the site
+
+
+def test_what_the_site_s_first_runtime_that_pulls_would_get(lab: Lab) -> None:
+    asked, manifest = reference.parse(ALPINE), lab.hub.manifest
+    path, got = lab.images("charliecloud", "apptainer").pull_for_site(asked)
+    assert (Path(path).suffix, Path(path).parent, got) == (".sqfs", lab.home / "images", manifest.digest)
+    assert Path(path).is_file()
+    assert lab.images("apptainer", "docker").pull_for_site(asked)[0].endswith(".sif")
+    lab.calls.clear()
+    name, got = lab.images("podman", "docker").pull_for_site(asked)
+    assert (name, got) == (f"docker://{NAME}@{manifest.digest}", manifest.digest)
+    assert lab.calls == [("docker", "pull", f"{NAME}@{manifest.digest}")]
+
+
+def test_a_site_that_keeps_no_images(lab: Lab) -> None:
+    assert refused(lambda: lab.images("podman").pull_for_site(reference.parse(ALPINE))) == (
+        "no runtime of site s keeps images that are pulled here | give --format sif"
+    )
+
+
+def test_a_configuration_that_is_none(lab: Lab) -> None:
+    manifest = lab.hub.manifest
+    lab.hub.manifest = replace(manifest, config=replace(manifest.config, size=1 << 30))
+    assert refused(lambda: lab.images().report(ALPINE)) == (
+        f"the configuration of {NAME}:3.20 has {1 << 30} bytes | it is no image"
+    )
+    assert lab.hub.downloads == []
+
+
+def test_a_file_s_name_tells_its_cpu_where_it_is_not_the_usual_one(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, images = reference.parse(ALPINE), lab.images()
+    lab.hub.resolve = lambda *_: lab.hub.manifest  # type: ignore[method-assign]
+    for machine, ending in (("x86_64", ".sif"), ("aarch64", ".aarch64.sif")):
+        monkeypatch.setattr(os, "uname", partial(SimpleNamespace, machine=machine))
+        short = lab.hub.manifest.digest[7:19]
+        assert images.expected(asked, "sif")[0].name == f"alpine-3.20-sha256-{short}{ending}"
+
+
+# --------------------------------------------------------------------------- what a job asks for
+
+
+@pytest.mark.parametrize("text", ["layer", "new.img:2G", "there.img", "there.img:ro", "there:ro"])
+def test_overlays_that_are_there_or_are_made(lab: Lab, text: str) -> None:
+    (lab.work / "there.img").write_bytes(b"x")
+    (lab.work / "there").mkdir()
+    facts, _ = lab.images().choose(lab.spec(lab.sif(), overlay=(text,)), final=True)
+    assert facts.kind == "sif"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("no.img", "there is no overlay WORK/no.img | to make it: --overlay WORK/no.img:2G"),
+        ("no.img:ro", "there is no overlay WORK/no.img | is its name right?"),
+        ("no:ro", "there is no overlay WORK/no | is its name right?"),
+        ("no/layer", "there is no folder WORK/no for the overlay | mkdir -p WORK/no"),
+        ("no/new.img:2G", "there is no folder WORK/no for the overlay | mkdir -p WORK/no"),
+    ],
+)
+def test_overlays_that_are_not_there(lab: Lab, text: str, told: str) -> None:
+    spec = lab.spec(lab.sif(), overlay=(text,))
+    assert refused(lambda: lab.images().choose(spec, final=False)) == told.replace("WORK", str(lab.work))
+
+
+def test_a_bind_that_is_not_here_may_be_on_the_nodes(lab: Lab) -> None:
+    lab.images().choose(lab.spec(lab.sif(), bind=("gone:/g", ".:/here")), final=False)
+    assert lab.told == [f"warning: {lab.work}/gone is not here; the job will need it on its nodes"]
+
+
+def looked_into(monkeypatch: pytest.MonkeyPatch, file_system: str = "squashfs", **fields: Any) -> None:
+    """Images have this inside, as far as it can be seen."""
+    monkeypatch.setattr(Images, "report", lambda _, path: Report(path, **{"format": path.rpartition(".")[2], **fields}))
+    header = SimpleNamespace(arch="", encrypted=False, primary=SimpleNamespace(filesystem=file_system))
+    monkeypatch.setattr(image_sif, "read", lambda _: header)
+
+
+def test_an_app_that_the_image_has_or_not(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = lab.sif()
+    looked_into(monkeypatch, apps=["solve", "mesh"])
+    assert lab.images().choose(lab.spec(file, app="solve", entrypoint=True), final=False)[0].path == file
+    choose = partial(lab.images().choose, lab.spec(file, app="solv"), final=False)
+    assert refused(choose) == f"the image {file} has no app 'solv' | did you mean solve?"
+    looked_into(monkeypatch)
+    assert refused(choose) == f"the image {file} has no app 'solv' | hpcjob image inspect tells what is in it"
+
+
+def test_an_entrypoint_that_the_image_has_or_not(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = lab.sif()
+
+    def choose() -> str:
+        return lab.images().choose(lab.spec(file, entrypoint=True), final=False)[0].path
+
+    for fields in ({"runscript": True}, {"entrypoint": "/run.sh"}):
+        looked_into(monkeypatch, **fields)
+        assert choose() == file
+    looked_into(monkeypatch)
+    assert refused(choose) == f"the image {file} has no entrypoint | leave out --entrypoint, and name the program"
+    # Enroot starts its /etc/rc, which all images have that it or hpcjob made.
+    squashed = lab.squashfs()
+    spec = lab.spec(squashed, entrypoint=True)
+    assert lab.images("pyxis").choose(spec, final=False)[0].path == squashed
+
+
+@pytest.mark.parametrize(
+    ("file_system", "fields"),
+    [("gocryptfs squashfs", {"encrypted": True}), ("ext3", {}), ("squashfs", {"complete": False})],
+)
+def test_what_nobody_can_see_is_not_refused(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, file_system: str, fields: dict[str, Any]
+) -> None:
+    file = lab.sif()
+    looked_into(monkeypatch, file_system, **fields)
+    for asked in ({"app": "x"}, {"entrypoint": True}):
+        assert lab.images().choose(lab.spec(file, **asked), final=False)[0].path == file
+
+
 # --------------------------------------------------------------------------------- pinned, resubmit
 
 
@@ -471,6 +603,8 @@ def test_a_service_has_the_job_s_image_or_one_of_its_own(lab: Lab) -> None:
     lab.sif("db.sif")
     own, other = images.for_service(ServiceSpec(name="db", image="db.sif"), spec, facts, runtime, final=False)
     assert (own.path, other.name) == (str(lab.work / "db.sif"), "apptainer")
+    at_home, _ = images.for_service(ServiceSpec(name="db", image="~/work/db.sif"), spec, facts, runtime, final=False)
+    assert at_home.path == str(lab.work / "db.sif")
     pulled, _ = images.for_service(ServiceSpec(name="db", image=ALPINE), spec, facts, runtime, final=False)
     assert pulled.source.startswith(f"docker://{NAME}:3.20@sha256:")
 
@@ -546,19 +680,34 @@ def test_a_passphrase_in_a_variable(lab: Lab, monkeypatch: pytest.MonkeyPatch) -
 # -------------------------------------------------------------------------------------------- trust
 
 
-def test_a_signature_that_is_required_is_verified_by_a_submission_only(lab: Lab) -> None:
+def test_a_signature_that_is_required_is_verified_by_a_dry_run_too(lab: Lab) -> None:
     images = lab.images(verify="required", verify_options=("--local",))
     file = lab.sif()
-    images.choose(lab.spec(file), final=False)
-    assert lab.called("apptainer") == []
-    images.choose(lab.spec(file), final=True)
-    assert lab.called("apptainer") == [("apptainer", "verify", "--local", file)]
+    for final in (False, True):
+        lab.calls.clear()
+        images.choose(lab.spec(file), final=final)
+        assert lab.called("apptainer") == [("apptainer", "verify", "--local", file)]
+    lab.calls.clear()
+    images.choose(lab.spec(ALPINE), final=False)
+    assert lab.called("apptainer") == [], "what it would pull is not there to be verified"
+
+
+def test_what_is_verified_is_what_the_digest_is_of(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, images = lab.sif(), lab.images(verify="required")
+    before = digest(Path(file).read_bytes())
+
+    def exchange(path: str) -> str:
+        Path(path).write_bytes(b"another")
+        return ""
+
+    monkeypatch.setattr(images, "verify", exchange)
+    assert images.choose(lab.spec(file), final=True)[0].digest == before
 
 
 @pytest.mark.parametrize(
     ("err", "told"),
     [
-        ("FATAL:   Failed to verify container: signature not found", "is not signed | sign it: hpcjob image sign FILE"),
+        ("FATAL:   Failed to verify container: signature not found", "is not signed | sign it: hpcjob image sign /"),
         ("INFO: a\nERROR:   key 12 is not known\n", "is not valid: key 12 is not known | get the signer's key"),
         ("it went wrong", "is not valid: it went wrong | get the signer's key"),
         ("", "is not valid"),
@@ -580,7 +729,10 @@ def test_only_sif_can_be_signed(lab: Lab) -> None:
     images = lab.images(verify="required")
     folder = lab.folder()
     text = refused(lambda: images.choose(lab.spec(folder), final=False))
-    assert text.startswith(f"only SIF images can be signed, and {folder} is a directory | convert and sign it")
+    assert text == (
+        f"only SIF images can be signed, and {folder} is a directory | "
+        f"hpcjob image convert {folder} app.sif, then: hpcjob image sign app.sif"
+    )
     assert "signed images | use --runtime apptainer, which can" in refused(
         lambda: lab.images("charliecloud", "apptainer", verify="required").choose(
             lab.spec(lab.squashfs(), runtime="charliecloud"), final=False
@@ -596,13 +748,26 @@ def test_signing(lab: Lab) -> None:
         ran.append((Path(argv[0]).name, *argv[1:]))
         return codes.pop(0)
 
-    lab.images().sign(file, ("--key", "k.pem"), foreground)
-    assert ran == [("apptainer", "sign", "--key", "k.pem", file)]
+    key = key_file(lab)
+    lab.images().sign(file, ("--key", key), foreground)
+    assert ran == [("apptainer", "sign", "--key", key, file)]
     text = refused(lambda: lab.images().sign(file, (), foreground))
     assert "was not signed: " in text
     assert "ended with exit code 2 | a key of your own: apptainer key newpair" in text
     assert "only SIF images can be signed" in refused(lambda: lab.images().sign(lab.squashfs(), (), foreground))
     assert "only SIF images can be signed" in refused(lambda: lab.images().verify(lab.squashfs()))
+
+
+def test_a_key_to_sign_or_verify_with_must_be_there(lab: Lab) -> None:
+    file, nothing = lab.sif(), str(lab.work / "k.pem")
+    told = f"there is no key {nothing} | give the file of a PEM key"
+    assert refused(lambda: lab.images().sign(file, ("--key", nothing), lambda _: 0)) == told
+    images = lab.images(verify_options=("--local", "--key", nothing))
+    assert refused(lambda: images.verify(file)) == told
+    assert lab.calls == []
+    key = key_file(lab)
+    lab.images(verify_options=("--key", key)).verify(file)
+    assert lab.calls == [("apptainer", "verify", "--key", key, file)]
 
 
 # ------------------------------------------------------------------------------------------- report

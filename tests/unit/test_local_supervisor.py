@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from subprocess import Popen
@@ -122,3 +123,27 @@ def test_one_supervisor(supervisor: Supervisor, tmp_path: Path, monkeypatch: pyt
         assert not local_supervisor.only_one(second)
         fcntl.flock(first, fcntl.LOCK_UN)
         assert local_supervisor.only_one(second)
+
+
+def test_what_serves_files_is_not_told_to_end_but_killed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    names = {11: "app", 12: "squashfuse_ll", 13: "fuse-overlayfs", 14: ""}
+    sent: list[tuple[int, int]] = []
+
+    def send(pid: int, number: int) -> None:
+        sent.append((pid, number))
+        if pid == 11:
+            raise ProcessLookupError
+
+    monkeypatch.setattr(local_supervisor, "members", lambda *_: list(names))
+    monkeypatch.setattr(local_supervisor, "_name", names.__getitem__)
+    monkeypatch.setattr(os, "kill", send)
+    assert local_supervisor.end_all(LOST, "", signal.SIGTERM)
+    assert sent == [(11, signal.SIGTERM), (14, signal.SIGTERM)]
+    sent.clear()
+    assert local_supervisor.end_all(LOST, "", signal.SIGKILL)
+    assert sent == [(pid, signal.SIGKILL) for pid in names]
+
+
+def test_names_of_processes() -> None:
+    assert local_supervisor._name(os.getpid()) == Path("/proc/self/comm").read_text().strip()
+    assert local_supervisor._name(1 << 22) == ""

@@ -11,6 +11,7 @@ from hpcjobs.model import (
     Bind,
     GpuConfig,
     HostFacts,
+    ImageCheck,
     ImageConfig,
     ImageFacts,
     ImageKey,
@@ -282,7 +283,8 @@ def test_runtime_is_the_first_that_takes_the_image(image: ImageFacts, asked: str
             SIF,
             "charliecloud",
             SITE,
-            "charliecloud cannot run the sif image /i/app.sif | convert it: hpcjob image convert; charliecloud runs",
+            "charliecloud cannot run the sif image /i/app.sif | leave out --runtime: apptainer runs it; or convert it: "
+            "hpcjob image convert /i/app.sif app.sqfs",
         ),
         (SIF, "", PLAIN, "no runtime of site plain runs the sif image /i/app.sif | add a runtime to the site file"),
         (REFERENCE, "charliecloud", PLAIN, "site plain has no runtime 'charliecloud'"),
@@ -485,8 +487,19 @@ def test_a_runtime_of_a_plug_in_takes_any_image() -> None:
 
 def test_runtimes_that_run_no_files() -> None:
     text = refused(both("shifter", "podman"), SIF)
-    assert "no runtime of site alps runs the sif image /i/app.sif | convert it: hpcjob image convert" in text
-    assert text.endswith("; shifter runs images of a registry, podman runs directory")
+    assert (
+        text
+        == "no runtime of site alps runs the sif image /i/app.sif | convert it: hpcjob image convert /i/app.sif app"
+    )
+    spaced = refused(both("shifter", "podman"), replace(SIF, path="/i/my app.sif"))
+    assert spaced.endswith("| convert it: hpcjob image convert '/i/my app.sif' app")
+    assert refused(both("shifter"), SIF).endswith("| push it to a registry, and give its name: docker://…")
+    assert refused(both("shifter", "apptainer"), SIF, runtime="shifter") == (
+        "shifter cannot run the sif image /i/app.sif | leave out --runtime: apptainer runs it"
+    )
+    assert refused(both("apptainer", "podman"), ImageFacts("/i/app.sqfs", "squashfs"), runtime="podman").startswith(
+        "podman cannot run the squashfs image /i/app.sqfs | leave out --runtime: apptainer runs it; or convert it: "
+    )
 
 
 def test_an_encrypted_image_needs_its_key() -> None:
@@ -509,26 +522,77 @@ def test_a_key_in_a_variable_must_reach_the_job() -> None:
 
 
 @pytest.mark.parametrize(
-    ("stamp", "asked", "site", "does"),
+    ("asked", "site", "check"),
     [
-        ("", {}, {}, "ignore"),
-        ("1.2", {}, {}, "warn"),
-        ("1.2", {}, {"changed": "refuse"}, "refuse"),
-        ("1.2", {"image_changed": "ignore"}, {"changed": "refuse"}, "ignore"),
-        ("1.2", {"verify": "required", "image_changed": "ignore"}, {}, "refuse"),
-        ("1.2", {"image_changed": "ignore"}, {"verify": "required"}, "refuse"),
+        ({}, {}, ("12", "1.2", False)),
+        ({}, {"changed": "refuse"}, ("12", "1.2", True)),
+        ({"image_changed": "ignore"}, {"changed": "refuse"}, ("", "", False)),
+        # What was verified is read again, whatever its time says.
+        ({"verify": "required", "image_changed": "ignore"}, {}, ("12", "", True)),
+        ({"image_changed": "ignore"}, {"verify": "required"}, ("12", "", True)),
     ],
 )
 def test_what_a_job_does_if_its_image_was_changed(
-    stamp: str, asked: dict[str, Any], site: dict[str, Any], does: str
+    asked: dict[str, Any], site: dict[str, Any], check: tuple[str, str, bool]
 ) -> None:
-    image = replace(SIF, stamp=stamp, digest="sha256:12")
+    image = replace(SIF, stamp="1.2", digest="sha256:12")
     made = resolve(replace(SITE, image=ImageConfig(**site)), image, **asked)
-    assert (made.image_changed, made.image_stamp, made.image_digest) == (does, stamp, "sha256:12")
+    assert made.image_digest == "sha256:12"
+    assert made.images == (ImageCheck("/i/app.sif", *check[:2], refuse=check[2]),)
 
 
 def test_without_a_digest_there_is_nothing_to_compare() -> None:
-    assert resolve(image=replace(SIF, stamp="1.2")).image_stamp == ""
+    assert resolve(image=replace(SIF, stamp="1.2")).images == (ImageCheck("/i/app.sif"),)
+
+
+def test_images_that_are_no_files_are_not_looked_at() -> None:
+    assert resolve(both("podman"), ImageFacts("docker://a@sha256:12", "reference"), ntasks=1).images == ()
+    assert resolve(image=BARE).images == ()
+
+
+@pytest.mark.parametrize("runtime", ["none", "apptainer", "charliecloud", "pyxis", "ce", "shifter", "sarus"])
+def test_a_clean_environment_is_made_by_the_script(runtime: str) -> None:
+    host = replace(HOST, key=ImageKey("passphrase", variable="PHRASE"))
+    image = {"none": BARE, "shifter": REFERENCE, "sarus": REFERENCE, "apptainer": SIF}.get(runtime, SQUASHFS)
+    site = both(*({runtime} - {"none"}))
+    assert resolve(site, image, clean_env=True).kept_env == ()
+    assert resolve(site, image).kept_env is None
+    if runtime == "apptainer":
+        assert resolve(site, image, host, clean_env=True).kept_env == ("PHRASE",)
+        in_file = replace(HOST, key=ImageKey("pem", file="/k"))
+        assert resolve(site, image, in_file, clean_env=True).kept_env == ()
+
+
+@pytest.mark.parametrize("runtime", ["podman", "docker", "podman-hpc"])
+def test_a_clean_environment_is_a_matter_of_runtimes_that_pass_on_what_is_named(runtime: str) -> None:
+    assert resolve(both(runtime), REFERENCE, ntasks=1, clean_env=True).kept_env is None
+
+
+def test_what_hpcjob_and_the_site_say_reaches_containers_that_see_only_what_is_named() -> None:
+    site = replace(both("docker"), env={"LICENCE": "x"}, scratch="/s/$USER")
+    named = [word for word in resolve(site, REFERENCE, ntasks=1, nodes=1, array="0-3", env={"A": "1"}).launch[1]
+             if str(word).startswith("--env=")]  # fmt: skip
+    assert named == [
+        f"--env={name}"
+        for name in ("HPCJOB_NATIVE_ID", "HPCJOB_RESTARTS", "HPCJOB_ARRAY_INDEX", "HPCJOB_SCRATCH", "LICENCE",
+                     "OMP_NUM_THREADS", "A")
+    ]  # fmt: skip
+    made = with_services(replace(DB, bind=(), env={}), site=both("docker"), image=REFERENCE, nodes=1, ntasks=1)
+    assert "--env=HPCJOB_SERVICE_DB" in made.launch[1]
+    assert "--env=HPCJOB_SCRATCH" not in made.launch[1]
+
+
+def test_variables_of_the_host_s_tools_are_set_inside() -> None:
+    bare = resolve(env={"PATH": "/x", "A": "1"})
+    assert bare.launch[-1][:3] == ("env", "PATH=/x", "./app")
+    assert "PATH" not in bare.env
+    assert bare.env["A"] == "1"
+
+
+def test_a_folder_of_the_container_is_a_path_from_its_root() -> None:
+    assert refused(image=SIF, container_workdir="opt/app") == (
+        "opt/app is not a path from the root of the container | --container-workdir /opt/app"
+    )
 
 
 def test_an_overlay_has_one_writer() -> None:
@@ -539,11 +603,12 @@ def test_an_overlay_has_one_writer() -> None:
 
 def test_images_are_got_on_every_node_by_a_runtime_with_a_store_on_each() -> None:
     site, image = both("podman"), ImageFacts("docker://a@sha256:12", "reference")
-    stop = ' >/dev/null || hpcjob_stop 69 "the image could not be got"'
+    stop = " >/dev/null || hpcjob_stop 69 the image could not be got"
     pull = "podman pull --quiet a@sha256:12"
     assert resolve(site, image, ntasks=1).setup == (pull + stop,)
     assert resolve(site, image, nodes=3).setup == (
-        f"srun --nodes=3 --ntasks=3 --ntasks-per-node=1 --mpi=none {pull}{stop}",
+        'srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --mpi=none '
+        f"{pull}{stop}",
     )
 
 
@@ -588,7 +653,7 @@ def test_a_service_on_each_node_is_a_step_of_slurm() -> None:
     per_node = replace(DB, per="node")
     (service,) = with_services(per_node, nodes=2).services
     assert service.step
-    assert service.start[0][:4] == ("srun", "--overlap", "--mem=0", "--nodes=2")
+    assert service.start[0][:4] == ("srun", "--overlap", "--mem=0", '--nodes="$SLURM_JOB_NUM_NODES"')
     other = replace(SITE, scheduler=SchedulerConfig(kind="pbs"))
     with pytest.raises(PlanError, match="pbs cannot start a service on each node") as caught:
         with_services(per_node, site=other, nodes=2)
@@ -628,4 +693,4 @@ def test_what_a_service_s_runtime_needs_is_set_up_once() -> None:
         services=[(one, SQUASHFS, service) for one in spec.services],
     )
     assert made.setup == ('export USER="${USER:-$(id -un)}"',)
-    assert made.needed == ("/i/app.sqfs",)
+    assert made.images == (ImageCheck("/i/app.sif"), ImageCheck("/i/app.sqfs"))

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import os
+import re
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -256,7 +260,7 @@ def test_apptainer_with_everything() -> None:
     [
         (Overlay("/o'o", is_folder=True), "mkdir -p '/o'\"'\"'o'"),
         (Overlay("/o", is_folder=True, readonly=True), ""),
-        (Overlay("/a.img"), '[[ -w /a.img ]] || hpcjob_stop 66 "no overlay to write to: "/a.img'),
+        (Overlay("/a.img"), "[[ -w /a.img ]] || hpcjob_stop 66 there is no overlay /a.img to write to"),
         (
             Overlay("/a.img", size=Memory.parse("2G")),
             "[[ -e /a.img ]] || apptainer overlay create --sparse --size 2048 /a.img",
@@ -393,13 +397,98 @@ def test_podman_shows_the_environment_of_the_host_unless_it_is_to_be_clean() -> 
     assert {"--env=SLURM*", "--env=PMIX*"} <= set(clean)
 
 
-def test_podman_hands_on_the_descriptor_by_which_ranks_find_each_other() -> None:
-    ranks = replace(BY_NAME, ntasks=4, launcher="srun")
-    assert "--preserve-fds=1" in words("podman", ranks)
-    assert "PMI_FD=3" in " ".join(words("podman", ranks))
-    for alone in (BY_NAME, replace(ranks, launcher="none"), replace(ranks, ntasks=1)):
-        assert "--preserve-fds=1" not in words("podman", alone)
-        assert "PMI_FD" not in " ".join(words("podman", alone))
+@pytest.mark.parametrize("kind", ["apptainer", "singularity"])
+def test_apptainer_refuses_another_home(kind: str) -> None:
+    with pytest.raises(PlanError, match=f"{kind} sets HOME itself, and refuses another") as caught:
+        wrapped(kind, replace(REQUEST, env={"HOME": "/opt"}))
+    assert "options: [--home, /opt]" in caught.value.hint
+
+
+def test_podman_passes_on_what_hpcjob_and_the_site_say_also_to_a_clean_environment() -> None:
+    request = replace(BY_NAME, passed=("HPCJOB_NATIVE_ID", "SITE_LICENCE"), env={"A": "1"})
+    clean = words("podman", replace(request, clean_env=True))
+    assert {"--env=HPCJOB_*", "--env=SITE_LICENCE", "--env=A"} <= set(clean)
+    assert "--env=HPCJOB_NATIVE_ID" not in clean
+    assert "--env=SITE_LICENCE" not in words("podman", request), "it has all of the host's"
+
+
+@pytest.mark.parametrize("kind", ["docker", "podman-hpc"])
+def test_runtimes_that_pass_on_only_what_is_named(kind: str) -> None:
+    found = words(kind, replace(BY_NAME, passed=("HPCJOB_NATIVE_ID", "SITE_LICENCE"), env={"A": "1"}))
+    assert [word for word in found if word.startswith("--env=")] == [
+        "--env=HPCJOB_NATIVE_ID", "--env=SITE_LICENCE", "--env=A",
+    ]  # fmt: skip
+
+
+# Says what it was given; the container of `run` reads the descriptor that ranks find each other by.
+PODMAN = """#!/bin/sh
+echo "$@" >>"$0.said"
+if [ "$1" = run ]; then cat <&3; cat; exit 7; fi
+"""
+
+
+def podman(tmp_path: Path, before: str = "") -> tuple[str, int, str]:
+    """What comes out of the exported function, its exit code, and what podman was told."""
+    tool = tmp_path / "podman"
+    tool.write_text(PODMAN)
+    tool.chmod(0o755)
+    ((name, body),) = wrapped("podman", BY_NAME).functions.items()
+    script = (
+        f'HOSTNAME=n1; {name}() {{\n{body}\n}}\nexport -f {name}\n{before}\nbash -c \'{name} "$@"\' x "$0" run "a b"'
+    )
+    done = subprocess.run(
+        ["bash", "-c", script, str(tool)], input="in\n", capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.stderr == ""
+    return done.stdout, done.returncode, Path(f"{tool}.said").read_text()
+
+
+def test_podman_is_run_by_a_function_that_the_script_exports(tmp_path: Path) -> None:
+    assert words("podman")[:5] == ["bash", "-c", 'hpcjob_podman "$@"', "hpcjob", "podman"]
+    out, code, said = podman(tmp_path)
+    assert (out, code) == ("in\n", 7)
+    assert re.fullmatch(r"run --name hpcjob-\S+-\d+ --preserve-fds=1 a b\n", said)
+
+
+def test_podman_hands_on_the_descriptor_by_which_ranks_find_each_other(tmp_path: Path) -> None:
+    out, code, _ = podman(tmp_path, "exec 5< <(echo cmd=init); export PMI_FD=5")
+    assert (out, code) == ("cmd=init\nin\n", 7)
+
+
+def test_podman_is_told_to_stop_its_container_by_who_is_no_child_of_the_job(tmp_path: Path) -> None:
+    tool = tmp_path / "podman"
+    os.mkfifo(tmp_path / "stopped")
+    tool.write_text(
+        '#!/bin/sh\nif [ "$1" = stop ]; then echo "$@" >"$0.said"; echo >stopped; else echo up; read -r _ <stopped; exit 9; fi\n'
+    )
+    tool.chmod(0o755)
+    ((name, body),) = wrapped("podman", BY_NAME).functions.items()
+    script = f'HOSTNAME=n1; {name}() {{\n{body}\n}}\n{name} "$0" run'
+    with subprocess.Popen(
+        ["bash", "-c", script, str(tool)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, cwd=tmp_path
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"up\n"
+        process.terminate()
+        assert process.wait() == 9
+    assert re.fullmatch(r"stop --time 30 hpcjob-n1-\d+\n", Path(f"{tool}.said").read_text())
+
+
+def test_docker_s_container_is_labelled_and_removed_at_the_end(tmp_path: Path) -> None:
+    found = wrapped("docker", replace(BY_NAME, folder="/jobs/j7"))
+    assert "--init" in found.argv
+    assert '--label=hpcjob=j7".${HPCJOB_ARRAY_INDEX:-}"' in shell.join(found.argv)
+    tool = tmp_path / "docker"
+    tool.write_text('#!/bin/sh\necho "$@" >>"$0.said"\n[ "$1" != ps ] || [ "$5" != label=hpcjob=j7.3 ] || echo c1 c2\n')
+    tool.chmod(0o755)
+    for index in ("3", "4"):
+        subprocess.run(
+            ["bash", "-c", shell.join(found.cleanup)],
+            check=True,
+            env={"PATH": f"{tmp_path}:/usr/bin:/bin", "HPCJOB_ARRAY_INDEX": index},
+        )
+    ps = "ps --all --quiet --filter label=hpcjob=j7"
+    assert Path(f"{tool}.said").read_text() == f"{ps}.3\nrm --force c1 c2\n{ps}.4\n", "none of its own, none removed"
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hpcjobs import render
+from hpcjobs import containers, render
+from hpcjobs.model import ImageCheck, ServicePlan
 from hpcjobs.record import JobState, JobStatus, parse_exit_file
 from hpcjobs.shell import Shell
 
@@ -138,13 +141,104 @@ def test_full_disk_leaves_no_torn_end(tmp_path: Path) -> None:
 def test_absent_working_directory(tmp_path: Path) -> None:
     done = run(tmp_path, "true", workdir="/no/such folder")
     assert done.returncode == end(tmp_path).exit_code == 72
-    assert "hpcjob: no folder /no/such folder on node " in done.stderr
+    assert "hpcjob: there is no folder /no/such folder on node " in done.stderr
 
 
 def test_absent_image(tmp_path: Path) -> None:
-    done = run(tmp_path, "true", image="/no/app.sif")
+    done = run(tmp_path, "true", images=(ImageCheck("/no/app.sif"),))
     assert done.returncode == end(tmp_path).exit_code == 66
-    assert "hpcjob: no image /no/app.sif on node " in done.stderr
+    assert "hpcjob: there is no image /no/app.sif on node " in done.stderr
+
+
+def test_absent_files_that_the_job_needs(tmp_path: Path) -> None:
+    done = run(tmp_path, "true", needed=("/no/data",))
+    assert done.returncode == end(tmp_path).exit_code == 66
+    assert "hpcjob: there is no /no/data on node " in done.stderr
+
+
+@pytest.mark.parametrize(("refuse", "code"), [(True, 65), (False, 0)])
+@pytest.mark.parametrize("stamp", ["", "1.2"])
+def test_an_image_that_was_changed(tmp_path: Path, stamp: str, refuse: bool, code: int) -> None:
+    image = tmp_path / "app.sif"
+    image.write_bytes(b"other")
+    check = ImageCheck(str(image), hashlib.sha256(b"first").hexdigest(), stamp, refuse=refuse)
+    done = run(tmp_path, "true", images=(check,))
+    assert done.returncode == end(tmp_path).exit_code == code
+    assert f"the image {image} was changed since the submission" in done.stderr
+    assert ("hpcjob: warning: " in done.stderr) is not refuse
+
+
+def test_an_image_that_is_the_same(tmp_path: Path) -> None:
+    image = tmp_path / "app.sif"
+    image.write_bytes(b"first")
+    same = ImageCheck(str(image), hashlib.sha256(b"first").hexdigest(), refuse=True)
+    assert (run(tmp_path, "true", images=(same,)).returncode, end(tmp_path).exit_code) == (0, 0)
+    # Of its size and time, it is not read again.
+    stat = image.stat()
+    stamped = replace(same, digest="0" * 64, stamp=f"{stat.st_size}.{int(stat.st_mtime)}")
+    assert run(tmp_path, "true", images=(stamped,)).returncode == 0
+    assert run(tmp_path, "true", images=(replace(stamped, stamp=""),)).returncode == 65
+
+
+def test_a_clean_environment_is_cleaned_before_modules_and_the_site_s_variables(tmp_path: Path) -> None:
+    given = {"OLD": "1", "PHRASE": "secret", "SLURM_X": "1", "LD_LIBRARY_PATH": "/x", "LOADEDMODULES": "a"}
+    done = run(
+        tmp_path, "env", given=given, kept_env=("PHRASE",), module_init="module() { export BY_MODULE=$1; }",
+        modules=("a",), site_env={"BY_SITE": "$BY_MODULE"}, env={"OWN": "1"},
+    )  # fmt: skip
+    told = dict(line.partition("=")[::2] for line in done.stdout.splitlines())
+    assert not {"OLD", "LD_LIBRARY_PATH"} & told.keys()
+    assert {name: told[name] for name in ("PHRASE", "SLURM_X", "LOADEDMODULES", "BY_MODULE", "BY_SITE", "OWN")} == {
+        "PHRASE": "secret", "SLURM_X": "1", "LOADEDMODULES": "a", "BY_MODULE": "load", "BY_SITE": "load", "OWN": "1",
+    }  # fmt: skip
+    assert "OLD=1\n" in run(tmp_path, "env", given=given).stdout
+
+
+def test_functions_reach_programs(tmp_path: Path) -> None:
+    done = run(tmp_path, "bash", "-c", 'hpcjob_x "$@"', "x", "a b", functions={"hpcjob_x": Shell('  echo "got $1"')})
+    assert done.stdout == "got a b\n"
+
+
+def test_a_service_sees_its_own_variables_and_the_program_does_not(tmp_path: Path) -> None:
+    service = ServicePlan(
+        name="db",
+        start=(("bash", "-c", 'echo "$B ${A-unset}" >seen; echo >up; read -r _ <>never'),),
+        log=str(tmp_path / "service-db.log"),
+        ready=("cat", "up"),  # which waits for it
+        env={"B": "2"},
+    )
+    os.mkfifo(tmp_path / "never")
+    os.mkfifo(tmp_path / "up")
+    done = run(
+        tmp_path, "bash", "-c", 'echo "$A ${B-unset} $(cat seen)"; [[ $HPCJOB_SERVICE_DB ]]',
+        services=(service,), env={"A": "1"},
+    )  # fmt: skip
+    assert (done.stdout, done.returncode) == ("1 unset 2 unset\n", 0)
+    assert "hpcjob: warning" not in done.stderr
+
+
+def test_a_service_that_does_not_start_or_ends_too_early(tmp_path: Path) -> None:
+    log = str(tmp_path / "service-db.log")
+    dead = ServicePlan(name="db", start=(("sh", "-c", "echo I cannot >&2; exit 1"),), log=log, ready=("false",))
+    done = run(tmp_path, "echo", "no", services=(dead,))
+    assert (done.stdout, done.returncode, end(tmp_path).exit_code) == ("", 69, 69)
+    assert "hpcjob: service db ended before it was ready on node " in done.stderr
+    assert Path(log).read_text() == "I cannot\n"
+    instance = ServicePlan(name="db", start=(("false",),), log=log, stop=("touch", str(tmp_path / "stopped")))
+    done = run(tmp_path, "echo", "no", services=(instance,))
+    assert (done.stdout, done.returncode) == ("", 69)
+    assert "hpcjob: service db did not start on node " in done.stderr
+    assert (tmp_path / "stopped").exists()
+
+
+def test_a_service_that_ended_before_the_program_did_is_told(tmp_path: Path) -> None:
+    log = str(tmp_path / "service-db.log")
+    short = ServicePlan(name="db", start=(("sh", "-c", "echo $$ >pid"),), log=log)
+    done = run(
+        tmp_path, "bash", "-c", "until [[ -s pid ]] && ! [[ -e /proc/$(<pid)/exe ]]; do :; done", services=(short,)
+    )
+    assert done.returncode == 0
+    assert "hpcjob: warning: service db ended before the program did" in done.stderr
 
 
 def test_modules(tmp_path: Path) -> None:
@@ -166,3 +260,30 @@ def test_blocks_after_the_launch_run_even_if_it_failed(tmp_path: Path) -> None:
     template.write_text('{% extends "builtin/local.sh.j2" %}\n{% block stage_out %}\necho kept\n{% endblock %}\n')
     done = run(tmp_path, "sh", "-c", "exit 6", template=str(template))
     assert (done.stdout, done.returncode, end(tmp_path).exit_code) == ("kept\n", 6, 6)
+
+
+def test_services_that_are_steps_end_when_the_script_closes_their_input(tmp_path: Path) -> None:
+    # Each gets an end of input of its own, which no other keeps open.
+    serve = 'trap "echo $0 ended >>ends; exit" TERM; echo >"up-$0"; read -r _ <>never'
+    os.mkfifo(tmp_path / "never")
+    steps = []
+    for name in ("db", "web"):
+        os.mkfifo(tmp_path / f"up-{name}")
+        keeper = ("sh", "-c", containers._SERVE.format(end="kill $p"), "hpcjob")
+        log = str(tmp_path / f"service-{name}.log")
+        start = (keeper, ("bash", "-c", serve, name))
+        steps.append(ServicePlan(name=name, start=start, log=log, ready=("cat", f"up-{name}"), step=True))
+    done = run(tmp_path, "bash", "-c", "echo ran; exit 3", services=tuple(steps))
+    assert (done.stdout, done.returncode, end(tmp_path).exit_code) == ("ran\n", 3, 3)
+    assert sorted((tmp_path / "ends").read_text().splitlines()) == ["db ended", "web ended"]
+    assert "hpcjob: warning" not in done.stderr
+
+
+def test_a_step_that_ends_before_it_is_ready(tmp_path: Path) -> None:
+    keeper = ("sh", "-c", containers._SERVE.format(end="kill $p"), "hpcjob")
+    log = str(tmp_path / "service-db.log")
+    step = ServicePlan(name="db", start=(("false",),), log=log, ready=("false",), step=True)
+    for service in (step, replace(step, start=(keeper, ("false",)))):
+        done = run(tmp_path, "echo", "no", services=(service,))
+        assert (done.stdout, done.returncode) == ("", 69)
+        assert "hpcjob: service db ended before it was ready on node " in done.stderr

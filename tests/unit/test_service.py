@@ -21,7 +21,7 @@ from hpcjobs.model import JobSpec, Plan, SchedulerConfig, Script, Shape, Site
 from hpcjobs.paths import JobFolder
 from hpcjobs.process import Completed
 from hpcjobs.record import JobRecord, JobState
-from hpcjobs.service import Prepared, Selected, Service, job_files, spec_from_json
+from hpcjobs.service import Failure, Prepared, Selected, Service, job_files, spec_from_json
 from hpcjobs.store import Store, submission_lock
 from hpcjobs.testing import Clock, FakeSlurm
 from hpcjobs.units import Duration, Memory
@@ -491,6 +491,60 @@ def test_why_it_failed(lab: Lab) -> None:
     assert failure is not None
     assert failure.words == "exit code 127: the program, or a library of it, was not found"
     assert (failure.tail, failure.file) == (("two", "three"), record.error)
+
+
+def failed(lab: Lab, code: int, error: str, output: str = "", log: str = "") -> Failure:
+    record = lab.submit()
+    written = f"{record.folder}/stdout.log"
+    for path, text in ((record.error, error), (written, output), (f"{record.folder}/service-db.log", log)):
+        Path(path).write_text(text)
+    lab.write_exit(record, code=code)
+    lab.slurm.finish("1", "FAILED", code=f"{code}:0")
+    found = lab.service.failure(replace(lab.status(record), output=written))
+    assert found
+    return found
+
+
+def test_a_script_that_ended_before_the_program_began(lab: Lab) -> None:
+    failure = failed(lab, 66, "hpcjob: there is no image /i/app.sif on node n1\n", "from a module\n")
+    assert failure.words == "it ended before the program began: there is no image /i/app.sif on node n1"
+    assert failure.advice == "keep it on a file system that the nodes see"
+    assert failure.tail == ("hpcjob: there is no image /i/app.sif on node n1",)
+
+
+def test_the_log_of_a_service_that_did_not_start_is_shown(lab: Lab) -> None:
+    told = "service db did not start on node n1"
+    failure = failed(lab, 69, f"hpcjob: {told}\n", log="cannot listen\n")
+    assert (failure.words, failure.advice) == (
+        f"it ended before the program began: {told}",
+        "the lines above tell more",
+    )
+    assert failure.tail == (f"hpcjob: {told}", "cannot listen")
+    assert failure.file.endswith("/service-db.log")
+
+
+def test_the_log_of_a_task_s_service(lab: Lab) -> None:
+    record = lab.submit("0-2")
+    Path(record.folder, "stderr.1.log").write_text("hpcjob: service db did not start on node n1\n")
+    Path(record.folder, "service-db.1.log").write_text("cannot listen\n")
+    for index, code in ((0, 0), (1, 69), (2, 137)):
+        lab.write_exit(record, code=code, index=index)
+        lab.slurm.finish("1", "FAILED" if code else "COMPLETED", index=index, code=f"{code}:0")
+    failure = lab.service.failure(lab.status(record))
+    assert failure
+    assert failure.tail[-1] == "cannot listen"
+    assert failure.file == f"{record.folder}/service-db.1.log"
+
+
+def test_what_a_program_says_on_its_output_is_looked_at_too(lab: Lab) -> None:
+    symptom = "touch: /x: Read-only file system\n"
+    assert "--writable" in failed(lab, 1, "", symptom).advice
+
+
+def test_output_is_looked_at_if_the_errors_tell_nothing(lab: Lab) -> None:
+    failure = failed(lab, 1, "it went wrong\n", "touch: /x: Read-only file system\n")
+    assert "--writable" in failure.advice
+    assert failure.tail == ("it went wrong",)
 
 
 @pytest.mark.parametrize(

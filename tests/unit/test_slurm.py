@@ -10,7 +10,7 @@ from hpcjobs.errors import RefusedError, UnreachableError
 from hpcjobs.model import NodeShape, Partition
 from hpcjobs.process import Completed
 from hpcjobs.record import JobRecord, JobState, JobStatus
-from hpcjobs.schedulers import slurm, slurm_words
+from hpcjobs.schedulers import LOGINS, local, slurm, slurm_words
 from hpcjobs.units import Duration, Memory
 
 DATA = Path(__file__).parent.parent / "data/slurm/22.05"
@@ -290,3 +290,14 @@ def test_reasons_in_words(reason: str, words: str) -> None:
     said = slurm_words.explain_reason(JobStatus(JobState.PENDING, reason=reason))
     assert said.words == words
     assert said.advice
+
+
+@pytest.mark.parametrize("name", sorted(LOGINS))
+def test_logins_of_registries_reach_no_job(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert name not in slurm.environment({name: "secret", "A": "1"})
+    monkeypatch.setenv(name, "secret")
+    monkeypatch.setenv("A", "1")
+    made = local._environment("all")
+    assert name not in made
+    assert made["A"] == "1"
+    assert name not in local._environment("none")

@@ -56,3 +56,38 @@ def test_what_helps(line: str, words: str) -> None:
 
 def test_nothing_is_said_of_what_is_not_known() -> None:
     assert symptoms.advice(["reading in.nml", "no such file: in.nml"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "help_"),
+    [
+        (65, "the image /i/app.sif was changed since the submission on node n1", "--image-changed warn"),
+        (66, "no image /i/app.sif on node n1", "a file system that the nodes see"),
+        (69, "service db did not start on node n1", "the lines above tell more"),
+        (72, "no folder /w on node n1", "was the folder removed"),
+    ],
+)
+def test_what_the_script_itself_ended_with(code: int, said: str, help_: str) -> None:
+    lines = ["from a module", "hpcjob: warning: something else", f"hpcjob: {said}", "hpcjob: warning: and more"]
+    found = symptoms.of_script(code, lines)
+    assert found
+    assert found[0] == f"it ended before the program began: {said}"
+    assert help_ in found[1]
+
+
+@pytest.mark.parametrize(
+    ("code", "line"),
+    [
+        (1, "hpcjob: there is no image /i/app.sif on node n1"),
+        (None, "hpcjob: there is no image /i/app.sif on node n1"),
+        (66, "the program's own: no input"),
+        (66, "hpcjob: warning: the image /i/app.sif was changed since the submission"),
+    ],
+)
+def test_a_program_may_end_with_the_same_code(code: int | None, line: str) -> None:
+    assert symptoms.of_script(code, [line]) is None
+
+
+def test_the_log_of_a_service_that_did_not_start() -> None:
+    assert symptoms.service_log("service db ended before it was ready on node n1") == "service-db.log"
+    assert symptoms.service_log("no image /i/app.sif on node n1") == ""

@@ -36,7 +36,7 @@ hpcjob_caught() {
   exit $((128 + $1))
 }
 hpcjob_stop() {
-  printf 'hpcjob: %s on node %s\n' "$2" "$HOSTNAME" >&2
+  printf 'hpcjob: %s on node %s\n' "${*:2}" "$HOSTNAME" >&2
   exit "$1"
 }
 trap hpcjob_end EXIT
@@ -48,11 +48,11 @@ trap 'hpcjob_caught 15' TERM
 trap 'hpcjob_caught 24' XCPU
 rm -f "$hpcjob_exit_file" || true # of an earlier start, if this is a requeue
 
-cd /home/ada/run || hpcjob_stop 72 "no folder "/home/ada/run
+cd /home/ada/run || hpcjob_stop 72 there is no folder /home/ada/run
 
 set +u # the functions of module systems use variables that are not set
 source /etc/profile.d/modules.sh
-module load PrgEnv-gnu singularity/4.1 || hpcjob_stop 69 "the modules could not be loaded"
+module load PrgEnv-gnu singularity/4.1 || hpcjob_stop 69 the modules could not be loaded
 set -u
 
 export MPICH_OFI_CXI_COUNTER_REPORT=1
@@ -60,7 +60,7 @@ export TMPDIR="/scratch/$USER"
 export HPCJOB_SCRATCH="/scratch/$USER/$SLURM_JOB_ID"
 mkdir -p "$HPCJOB_SCRATCH"
 
-[[ -r /images/app.sif ]] || hpcjob_stop 66 "no image "/images/app.sif
+[[ -r /images/app.sif ]] || hpcjob_stop 66 there is no image /images/app.sif
 
 export SINGULARITYENV_OMP_NUM_THREADS=1
 export SINGULARITYENV_NCCL_DEBUG=INFO

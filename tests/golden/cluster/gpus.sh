@@ -34,7 +34,7 @@ hpcjob_caught() {
   exit $((128 + $1))
 }
 hpcjob_stop() {
-  printf 'hpcjob: %s on node %s\n' "$2" "$HOSTNAME" >&2
+  printf 'hpcjob: %s on node %s\n' "${*:2}" "$HOSTNAME" >&2
   exit "$1"
 }
 trap hpcjob_end EXIT
@@ -46,12 +46,12 @@ trap 'hpcjob_caught 15' TERM
 trap 'hpcjob_caught 24' XCPU
 rm -f "$hpcjob_exit_file" || true # of an earlier start, if this is a requeue
 
-cd /home/ada/run || hpcjob_stop 72 "no folder "/home/ada/run
+cd /home/ada/run || hpcjob_stop 72 there is no folder /home/ada/run
 
-[[ -r /images/app.sif ]] || hpcjob_stop 66 "no image "/images/app.sif
+[[ -r /images/app.sif ]] || hpcjob_stop 66 there is no image /images/app.sif
 # On all nodes, or ranks would wait for those that cannot start.
 srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --mpi=none bash -c \
-  'for path; do [[ -r $path ]] || { echo "hpcjob: no $path on node $SLURMD_NODENAME" >&2; exit 66; }; done' \
+  'for path; do [[ -r $path ]] || { echo "hpcjob: there is no $path on node $SLURMD_NODENAME" >&2; exit 66; }; done' \
   hpcjob /images/app.sif </dev/null || (($? != 66)) || exit 66
 
 export APPTAINERENV_OMP_NUM_THREADS=16

@@ -31,7 +31,7 @@ hpcjob_caught() {
   exit $((128 + $1))
 }
 hpcjob_stop() {
-  printf 'hpcjob: %s on node %s\n' "$2" "$HOSTNAME" >&2
+  printf 'hpcjob: %s on node %s\n' "${*:2}" "$HOSTNAME" >&2
   exit "$1"
 }
 trap hpcjob_end EXIT
@@ -43,10 +43,10 @@ trap 'hpcjob_caught 15' TERM
 trap 'hpcjob_caught 24' XCPU
 rm -f "$hpcjob_exit_file" || true # of an earlier start, if this is a requeue
 
-cd '/data/it'"'"'s 100%/$HOME' || hpcjob_stop 72 "no folder "'/data/it'"'"'s 100%/$HOME'
+cd '/data/it'"'"'s 100%/$HOME' || hpcjob_stop 72 there is no folder '/data/it'"'"'s 100%/$HOME'
 
-[[ -r '/images/an '"'"'app'"'"'.sif' ]] || hpcjob_stop 66 "no image "'/images/an '"'"'app'"'"'.sif'
-[[ -e '/data/it'"'"'s here' ]] || hpcjob_stop 66 "there is no "'/data/it'"'"'s here'
+[[ -r '/images/an '"'"'app'"'"'.sif' ]] || hpcjob_stop 66 there is no image '/images/an '"'"'app'"'"'.sif'
+[[ -e '/data/it'"'"'s here' ]] || hpcjob_stop 66 there is no '/data/it'"'"'s here'
 
 export APPTAINERENV_OMP_NUM_THREADS=1
 export APPTAINERENV_TEXT='it'"'"'s "$HOME" `id` $(id) \ ; & | * ? ~ # %j !x ümläut 你好	tab

@@ -30,7 +30,7 @@ hpcjob_caught() {
   exit $((128 + $1))
 }
 hpcjob_stop() {
-  printf 'hpcjob: %s on node %s\n' "$2" "$HOSTNAME" >&2
+  printf 'hpcjob: %s on node %s\n' "${*:2}" "$HOSTNAME" >&2
   exit "$1"
 }
 trap hpcjob_end EXIT
@@ -42,12 +42,12 @@ trap 'hpcjob_caught 15' TERM
 trap 'hpcjob_caught 24' XCPU
 rm -f "$hpcjob_exit_file" || true # of an earlier start, if this is a requeue
 
-cd /home/ada/run || hpcjob_stop 72 "no folder "/home/ada/run
+cd /home/ada/run || hpcjob_stop 72 there is no folder /home/ada/run
 
-[[ -r /images/app.sif ]] || hpcjob_stop 66 "no image "/images/app.sif
+[[ -r /images/app.sif ]] || hpcjob_stop 66 there is no image /images/app.sif
 if [[ $(stat -Lc %s.%Y /images/app.sif) != 104857600.1700000000 ]] &&
   [[ $(sha256sum </images/app.sif) != '1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f  -' ]]; then
-  printf 'hpcjob: warning: changed since the submission: the image %s\n' /images/app.sif >&2
+  printf 'hpcjob: warning: the image %s was changed since the submission\n' /images/app.sif >&2
 fi
 
 export APPTAINERENV_OMP_NUM_THREADS=1

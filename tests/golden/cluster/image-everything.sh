@@ -30,7 +30,7 @@ hpcjob_caught() {
   exit $((128 + $1))
 }
 hpcjob_stop() {
-  printf 'hpcjob: %s on node %s\n' "$2" "$HOSTNAME" >&2
+  printf 'hpcjob: %s on node %s\n' "${*:2}" "$HOSTNAME" >&2
   exit "$1"
 }
 trap hpcjob_end EXIT
@@ -42,7 +42,7 @@ trap 'hpcjob_caught 15' TERM
 trap 'hpcjob_caught 24' XCPU
 rm -f "$hpcjob_exit_file" || true # of an earlier start, if this is a requeue
 
-cd /home/ada/run || hpcjob_stop 72 "no folder "/home/ada/run
+cd /home/ada/run || hpcjob_stop 72 there is no folder /home/ada/run
 
 # A clean environment: nothing of the shell that submitted, but what everything needs.
 for hpcjob_name in $(compgen -e); do
@@ -53,14 +53,14 @@ for hpcjob_name in $(compgen -e); do
   esac
 done
 
-[[ -r /images/app.sif ]] || hpcjob_stop 66 "no image "/images/app.sif
+[[ -r /images/app.sif ]] || hpcjob_stop 66 there is no image /images/app.sif
 if [[ $(stat -Lc %s.%Y /images/app.sif) != 104857600.1700000000 ]] &&
   [[ $(sha256sum </images/app.sif) != '1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f  -' ]]; then
-  hpcjob_stop 65 "changed since the submission: the image "/images/app.sif
+  hpcjob_stop 65 the image /images/app.sif was changed since the submission
 fi
-[[ -e /data/in ]] || hpcjob_stop 66 "there is no "/data/in
-[[ -e /home/ada/key.pem ]] || hpcjob_stop 66 "there is no "/home/ada/key.pem
-[[ -e /data/base.img ]] || hpcjob_stop 66 "there is no "/data/base.img
+[[ -e /data/in ]] || hpcjob_stop 66 there is no /data/in
+[[ -e /home/ada/key.pem ]] || hpcjob_stop 66 there is no /home/ada/key.pem
+[[ -e /data/base.img ]] || hpcjob_stop 66 there is no /data/base.img
 [[ -e /data/mine.img ]] || apptainer overlay create --sparse --size 2048 /data/mine.img
 
 export APPTAINERENV_OMP_NUM_THREADS=1

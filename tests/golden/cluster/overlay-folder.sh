@@ -30,7 +30,7 @@ hpcjob_caught() {
   exit $((128 + $1))
 }
 hpcjob_stop() {
-  printf 'hpcjob: %s on node %s\n' "$2" "$HOSTNAME" >&2
+  printf 'hpcjob: %s on node %s\n' "${*:2}" "$HOSTNAME" >&2
   exit "$1"
 }
 trap hpcjob_end EXIT
@@ -42,10 +42,10 @@ trap 'hpcjob_caught 15' TERM
 trap 'hpcjob_caught 24' XCPU
 rm -f "$hpcjob_exit_file" || true # of an earlier start, if this is a requeue
 
-cd /home/ada/run || hpcjob_stop 72 "no folder "/home/ada/run
+cd /home/ada/run || hpcjob_stop 72 there is no folder /home/ada/run
 
-[[ -r /images/app.sif ]] || hpcjob_stop 66 "no image "/images/app.sif
-[[ -e /home/ada/key.pem ]] || hpcjob_stop 66 "there is no "/home/ada/key.pem
+[[ -r /images/app.sif ]] || hpcjob_stop 66 there is no image /images/app.sif
+[[ -e /home/ada/key.pem ]] || hpcjob_stop 66 there is no /home/ada/key.pem
 mkdir -p /data/layer
 
 export SINGULARITYENV_OMP_NUM_THREADS=1

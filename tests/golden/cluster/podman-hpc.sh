@@ -34,7 +34,7 @@ hpcjob_caught() {
   exit $((128 + $1))
 }
 hpcjob_stop() {
-  printf 'hpcjob: %s on node %s\n' "$2" "$HOSTNAME" >&2
+  printf 'hpcjob: %s on node %s\n' "${*:2}" "$HOSTNAME" >&2
   exit "$1"
 }
 trap hpcjob_end EXIT
@@ -46,9 +46,9 @@ trap 'hpcjob_caught 15' TERM
 trap 'hpcjob_caught 24' XCPU
 rm -f "$hpcjob_exit_file" || true # of an earlier start, if this is a requeue
 
-cd /home/ada/run || hpcjob_stop 72 "no folder "/home/ada/run
+cd /home/ada/run || hpcjob_stop 72 there is no folder /home/ada/run
 
-[[ -e /data/in ]] || hpcjob_stop 66 "there is no "/data/in
+[[ -e /data/in ]] || hpcjob_stop 66 there is no /data/in
 
 export OMP_NUM_THREADS=1
 export MODE='fast, and '"'"'safe'"'"''

@@ -34,7 +34,7 @@ hpcjob_caught() {
   exit $((128 + $1))
 }
 hpcjob_stop() {
-  printf 'hpcjob: %s on node %s\n' "$2" "$HOSTNAME" >&2
+  printf 'hpcjob: %s on node %s\n' "${*:2}" "$HOSTNAME" >&2
   exit "$1"
 }
 # Services: the process of each; those to be told to end; inputs whose end tells the others.
@@ -49,7 +49,7 @@ hpcjob_stop_services() {
   set +u
   for name in "${!hpcjob_services[@]}"; do
     kill -0 "${hpcjob_services[$name]}" 2>/dev/null ||
-      printf 'hpcjob: warning: the service %s ended before the program did\n' "$name" >&2
+      printf 'hpcjob: warning: service %s ended before the program did\n' "$name" >&2
   done
   hpcjob_close
   kill "${hpcjob_told[@]}" 2>/dev/null || true
@@ -68,16 +68,16 @@ trap 'hpcjob_caught 15' TERM
 trap 'hpcjob_caught 24' XCPU
 rm -f "$hpcjob_exit_file" || true # of an earlier start, if this is a requeue
 
-cd /home/ada/run || hpcjob_stop 72 "no folder "/home/ada/run
+cd /home/ada/run || hpcjob_stop 72 there is no folder /home/ada/run
 
-[[ -r /images/app.sqfs ]] || hpcjob_stop 66 "no image "/images/app.sqfs
-[[ -e /data/in ]] || hpcjob_stop 66 "there is no "/data/in
+[[ -r /images/app.sqfs ]] || hpcjob_stop 66 there is no image /images/app.sqfs
+[[ -e /data/in ]] || hpcjob_stop 66 there is no /data/in
 # On all nodes, or ranks would wait for those that cannot start.
 srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --mpi=none bash -c \
-  'for path; do [[ -r $path ]] || { echo "hpcjob: no $path on node $SLURMD_NODENAME" >&2; exit 66; }; done' \
+  'for path; do [[ -r $path ]] || { echo "hpcjob: there is no $path on node $SLURMD_NODENAME" >&2; exit 66; }; done' \
   hpcjob /images/app.sqfs /data/in </dev/null || (($? != 66)) || exit 66
 
-((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 404)) || hpcjob_stop 69 "services need bash 4.4"
+((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 404)) || hpcjob_stop 69 services need bash 4.4
 
 # A service, stopped when this script ends, however it ends.
 export HPCJOB_SERVICE_DB=$HOSTNAME
@@ -90,9 +90,9 @@ exec {hpcjob_input}> >(
 )
 hpcjob_services[db]=$! hpcjob_inputs+=("$hpcjob_input")
 hpcjob_until=$((SECONDS + 300))
-until timeout 30 srun --overlap --mem=0 --nodes=1 --ntasks=1 --ntasks-per-node=1 --cpu-bind=none --mpi=none --container-image=/images/app.sqfs --container-mounts=/home/ada/run:/home/ada/run --container-workdir=/home/ada/run --container-env=LOG redis-cli ping >/dev/null 2>&1 </dev/null; do
-  kill -0 "$!" 2>/dev/null || hpcjob_stop 69 "ended before it was ready: service "db
-  ((SECONDS < hpcjob_until)) || hpcjob_stop 69 "not ready after 5 minutes: service "db
+until LOG='a b' timeout 30 srun --overlap --mem=0 --nodes=1 --ntasks=1 --ntasks-per-node=1 --cpu-bind=none --mpi=none --container-image=/images/app.sqfs --container-mounts=/home/ada/run:/home/ada/run --container-workdir=/home/ada/run --container-env=LOG redis-cli ping >/dev/null 2>&1 </dev/null; do
+  kill -0 "$!" 2>/dev/null || hpcjob_stop 69 service db ended before it was ready
+  ((SECONDS < hpcjob_until)) || hpcjob_stop 69 service db was not ready after 5 minutes
   sleep 1
 done
 

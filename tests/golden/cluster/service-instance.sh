@@ -35,7 +35,7 @@ hpcjob_caught() {
   exit $((128 + $1))
 }
 hpcjob_stop() {
-  printf 'hpcjob: %s on node %s\n' "$2" "$HOSTNAME" >&2
+  printf 'hpcjob: %s on node %s\n' "${*:2}" "$HOSTNAME" >&2
   exit "$1"
 }
 # Services: the process of each; those to be told to end; inputs whose end tells the others.
@@ -50,7 +50,7 @@ hpcjob_stop_services() {
   set +u
   for name in "${!hpcjob_services[@]}"; do
     kill -0 "${hpcjob_services[$name]}" 2>/dev/null ||
-      printf 'hpcjob: warning: the service %s ended before the program did\n' "$name" >&2
+      printf 'hpcjob: warning: service %s ended before the program did\n' "$name" >&2
   done
   hpcjob_close
   timeout 10 apptainer instance stop "hpcjob_${HPCJOB_NATIVE_ID}_${HPCJOB_ARRAY_INDEX:-0}_db" >>/home/ada/jobs/3f9c2a/service-db".$HPCJOB_ARRAY_INDEX".log 2>&1 || true
@@ -70,21 +70,21 @@ trap 'hpcjob_caught 15' TERM
 trap 'hpcjob_caught 24' XCPU
 rm -f "$hpcjob_exit_file" || true # of an earlier start, if this is a requeue
 
-cd /home/ada/run || hpcjob_stop 72 "no folder "/home/ada/run
+cd /home/ada/run || hpcjob_stop 72 there is no folder /home/ada/run
 
-[[ -r /images/app.sif ]] || hpcjob_stop 66 "no image "/images/app.sif
+[[ -r /images/app.sif ]] || hpcjob_stop 66 there is no image /images/app.sif
 
-((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 404)) || hpcjob_stop 69 "services need bash 4.4"
+((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 404)) || hpcjob_stop 69 services need bash 4.4
 
 # A service, stopped when this script ends, however it ends.
 export HPCJOB_SERVICE_DB=$HOSTNAME
 (
   hpcjob_close
   apptainer instance start --bind /home/ada/run /images/app.sif "hpcjob_${HPCJOB_NATIVE_ID}_${HPCJOB_ARRAY_INDEX:-0}_db" >>/home/ada/jobs/3f9c2a/service-db".$HPCJOB_ARRAY_INDEX".log 2>&1 </dev/null
-) || hpcjob_stop 69 "it did not start: service "db
+) || hpcjob_stop 69 service db did not start
 hpcjob_until=$((SECONDS + 300))
 until timeout 30 apptainer exec instance://"hpcjob_${HPCJOB_NATIVE_ID}_${HPCJOB_ARRAY_INDEX:-0}_db" redis-cli ping >/dev/null 2>&1 </dev/null; do
-  ((SECONDS < hpcjob_until)) || hpcjob_stop 69 "not ready after 5 minutes: service "db
+  ((SECONDS < hpcjob_until)) || hpcjob_stop 69 service db was not ready after 5 minutes
   sleep 1
 done
 

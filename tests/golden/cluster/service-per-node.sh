@@ -32,7 +32,7 @@ hpcjob_caught() {
   exit $((128 + $1))
 }
 hpcjob_stop() {
-  printf 'hpcjob: %s on node %s\n' "$2" "$HOSTNAME" >&2
+  printf 'hpcjob: %s on node %s\n' "${*:2}" "$HOSTNAME" >&2
   exit "$1"
 }
 # Services: the process of each; those to be told to end; inputs whose end tells the others.
@@ -47,7 +47,7 @@ hpcjob_stop_services() {
   set +u
   for name in "${!hpcjob_services[@]}"; do
     kill -0 "${hpcjob_services[$name]}" 2>/dev/null ||
-      printf 'hpcjob: warning: the service %s ended before the program did\n' "$name" >&2
+      printf 'hpcjob: warning: service %s ended before the program did\n' "$name" >&2
   done
   hpcjob_close
   kill "${hpcjob_told[@]}" 2>/dev/null || true
@@ -66,15 +66,15 @@ trap 'hpcjob_caught 15' TERM
 trap 'hpcjob_caught 24' XCPU
 rm -f "$hpcjob_exit_file" || true # of an earlier start, if this is a requeue
 
-cd /home/ada/run || hpcjob_stop 72 "no folder "/home/ada/run
+cd /home/ada/run || hpcjob_stop 72 there is no folder /home/ada/run
 
-[[ -r /images/app.sif ]] || hpcjob_stop 66 "no image "/images/app.sif
+[[ -r /images/app.sif ]] || hpcjob_stop 66 there is no image /images/app.sif
 # On all nodes, or ranks would wait for those that cannot start.
 srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --mpi=none bash -c \
-  'for path; do [[ -r $path ]] || { echo "hpcjob: no $path on node $SLURMD_NODENAME" >&2; exit 66; }; done' \
+  'for path; do [[ -r $path ]] || { echo "hpcjob: there is no $path on node $SLURMD_NODENAME" >&2; exit 66; }; done' \
   hpcjob /images/app.sif </dev/null || (($? != 66)) || exit 66
 
-((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 404)) || hpcjob_stop 69 "services need bash 4.4"
+((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 404)) || hpcjob_stop 69 services need bash 4.4
 
 # A service, stopped when this script ends, however it ends.
 export HPCJOB_SERVICE_DB=$HOSTNAME
