@@ -7,21 +7,19 @@ import json
 import os
 import shutil
 import stat
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpcjobs import capabilities, containers, paths, plan, runtimes
-from hpcjobs.errors import NotFoundError, PlanError, StoreError
+from hpcjobs.errors import NotFoundError, PlanError
 from hpcjobs.images.facts import inspect
 from hpcjobs.model import ImageFacts, ImageKey
 from hpcjobs.units import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Sequence
 
-    from hpcjobs.images.convert import Form
     from hpcjobs.images.library import Folder
     from hpcjobs.images.reference import Reference
     from hpcjobs.images.registry import Manifest, Registry
@@ -42,19 +40,6 @@ _SMALL = 100_000_000
 _LONGEST_CONFIG = 16 << 20
 _PULL_TIMEOUT = 3600.0
 _VERIFY_TIMEOUT = 300.0
-
-
-_DAY = 86400.0
-_KEY_HINT = "a key of your own: apptainer key newpair; or a PEM key: hpcjob image sign --key FILE"
-
-
-@dataclass(frozen=True)
-class Removed:
-    """What `prune` removed, or why not. `size` is bytes."""
-
-    path: str
-    size: int
-    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -184,9 +169,10 @@ class Images:
             return image, runtime
         typed = os.path.expanduser(service.image)  # noqa: PTH111 - text of a plan
         absolute = typed if "://" in typed else containers.below(spec.workdir, typed)
+        # As if it were the image of the job: then the runtime must be able to run a service.
         alone = replace(
             spec, image=absolute, bind=service.bind, app="", entrypoint=False, writable=False, overlay=(),
-            image_key="", services=(service,), container_workdir="", gpus_per_node=None, ntasks=None,
+            image_key="", services=(replace(service, image=""),), container_workdir="", gpus_per_node=None, ntasks=None,
             ntasks_per_node=None,
         )  # fmt: skip
         return self.choose(alone, final=final)
@@ -427,7 +413,7 @@ class Images:
         if inspect(path).kind != "sif":
             raise PlanError(f"only SIF images can be signed, not {path}", hint=f"hpcjob image convert {path} app.sif")
         tool = convert.Tools(self._runner).apptainer("signatures are checked")
-        _check_key(self._site.image.verify_options)
+        check_key(self._site.image.verify_options)
         done = self._runner((tool, "verify", *self._site.image.verify_options, path), timeout=_VERIFY_TIMEOUT)
         if done.code == 0:
             return (done.out + done.err).strip()
@@ -441,23 +427,6 @@ class Images:
             if unsigned
             else "get the signer's key: apptainer key import FILE; or for a PEM key, --key PUBLIC.pem",
         )
-
-    def sign(self, path: str, options: Sequence[str], foreground: Callable[[Sequence[str]], int]) -> None:
-        """Sign a SIF file; the tool may ask for the passphrase of the key.
-
-        Raises:
-            PlanError: it could not be signed.
-        """
-        from hpcjobs.images import convert
-
-        if inspect(path).kind != "sif":
-            raise PlanError(f"only SIF images can be signed, not {path}", hint=f"hpcjob image convert {path} app.sif")
-        _check_key(options)
-        command = (convert.Tools(self._runner).apptainer("SIF images are signed"), "sign", *options, path)
-        if code := foreground(command):
-            raise PlanError(f"{path} was not signed: {command[0]} ended with exit code {code}", hint=_KEY_HINT)
-
-    # ----------------------------------------------------------------------------- for `hpcjob image`
 
     def report(self, image: str) -> Report:
         """Everything that can be seen of an image file, or of an image in a registry.
@@ -489,148 +458,6 @@ class Images:
             self._registry(asked).download(asked, manifest.config, file)
             return dict(json.loads(file.read_bytes() or b"{}"))
 
-    def convert(self, source: str, target: str, *, force: bool = False) -> Path:
-        """Make the SIF or squashfs file, or the folder, `target` (by its name) from an image file.
-
-        Raises:
-            NotFoundError, PlanError, StoreError: as of the image and the tools.
-        """
-        from hpcjobs.images import convert
-
-        form = self._form(source)
-        if convert.form_of(target) == "docker-archive":
-            raise PlanError(
-                f"archives like {target} are not written", hint="write app.sif, app.sqfs, or a folder's name"
-            )
-        return self._make(
-            target,
-            lambda made, work: convert.convert(
-                source, form, made, work, convert.Tools(self._runner), arch=os.uname().machine
-            ),
-            force=force,
-        )
-
-    def _form(self, source: str) -> Form:
-        if "://" in source:
-            raise PlanError(f"{source} is in a registry", hint=f"hpcjob image pull {source}; then convert its file")
-        form = self.report(source).format
-        if form == "oci-archive":
-            raise PlanError(
-                f"{source} is an OCI archive", hint=f"unpack it: mkdir app.oci; tar -C app.oci -xf {source}"
-            )
-        return form  # type: ignore[return-value]  # the others are the same words
-
-    def build(
-        self,
-        source: str,
-        target: str,
-        foreground: Callable[[Sequence[str]], int],
-        *,
-        fakeroot: bool = False,
-        force: bool = False,
-    ) -> Path:
-        """Build `target` from a .def file or Dockerfile, here.
-
-        Raises:
-            NotFoundError, PlanError, StoreError: the site forbids it, a tool is missing, or it failed.
-        """
-        from hpcjobs.images import build, convert
-
-        self._may_build()
-        tools = convert.Tools(self._runner)
-
-        def make(made: Path, work: Path) -> None:
-            recipe = build.recipe(source, target, str(work), tools, fakeroot=fakeroot)
-            for command in recipe.commands:
-                if code := foreground(command):
-                    raise PlanError(
-                        f"{command[0]} {command[1]} ended with exit code {code}", hint="its words are above"
-                    )
-            if recipe.form == "sif":
-                Path(recipe.made).replace(made)
-            else:
-                convert.convert(recipe.made, recipe.form, made, work, tools, arch=os.uname().machine)
-
-        return self._make(target, make, force=force)
-
-    def build_command(
-        self, source: str, target: str, *, fakeroot: bool = False, force: bool = False
-    ) -> tuple[str, ...]:
-        """The command of a job that builds a SIF image on a node.
-
-        Raises:
-            NotFoundError, PlanError: as of `build`.
-        """
-        from hpcjobs import shell
-        from hpcjobs.images import build, convert
-
-        self._may_build()
-        _check_target(Path(target), force=force)
-        if convert.form_of(target) != "sif":
-            raise PlanError(f"a job builds a SIF image, not {target}", hint="write -o app.sif, then convert it")
-        work = str(Path(target).with_name(f".{Path(target).name}.building"))
-        recipe = build.recipe(source, target, work, convert.Tools(self._runner), fakeroot=fakeroot)
-        # What an earlier job has left there podman would not write over.
-        commands: list[tuple[str, ...]] = [("rm", "-rf", work), ("mkdir", "-p", work), *recipe.commands]
-        if recipe.form != "sif":
-            kind = {"docker-archive": "docker-archive:"}.get(recipe.form, "")
-            tool = convert.Tools(self._runner).apptainer()
-            commands.append((tool, "build", "--force", f"{work}/made.sif", f"{kind}{recipe.made}"))
-        made = recipe.made if recipe.form == "sif" else f"{work}/made.sif"
-        commands += [("mv", "-f", made, target), ("rm", "-rf", work)]
-        return ("bash", "-euc", "\n".join(map(shell.join, commands)))
-
-    def _may_build(self) -> None:
-        if reason := self._site.image.build:
-            raise PlanError(
-                f"images cannot be built on {self._site.name}: {reason}",
-                hint="build it elsewhere, push it to a registry, then: hpcjob image pull docker://…",
-            )
-
-    def _make(self, target: str, make: Callable[[Path, Path], None], *, force: bool) -> Path:
-        """`make(file to write, work folder)`, beside the target, which is whole or as it was."""
-        from tempfile import mkdtemp
-
-        path = Path(target).absolute()
-        _check_target(path, force=force)
-        try:
-            work = Path(mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-        except OSError as error:
-            raise StoreError(
-                f"{path.parent} cannot be written: {error.strerror}", hint=f"see: ls -ld {path.parent}"
-            ) from error
-        try:
-            made = work / "made" / path.name  # by its name, which the tools' errors tell
-            made.parent.mkdir()
-            make(made, work)
-            if made.is_dir():
-                path.unlink(missing_ok=True)  # a folder takes the place of a folder only
-            made.replace(path)
-        finally:
-            _remove_tree(work)
-        return path
-
-    def prune(self, unused_since: float, in_use: Collection[str], *, dry_run: bool) -> list[Removed]:
-        """Remove images of one's own that no active job needs (`in_use`), pulled or used last before `unused_since`.
-
-        Used by anybody who shares the folder. Also what interrupted pulls have left there for a day. What cannot be
-        removed is told with its reason.
-        """
-        found = [
-            Removed(kept.path, kept.size)
-            for kept in self.folder.images()
-            if kept.path not in in_use and self.folder.last_used(kept) < unused_since and _is_own(kept.path)
-        ]
-        found += [Removed(str(path), _size(path)) for path in self.folder.left_over(time.time() - _DAY)]
-        return found if dry_run else [self._removed(one) for one in found]
-
-    def _removed(self, one: Removed) -> Removed:
-        try:
-            self.folder.remove(Path(one.path))
-        except StoreError as error:
-            return replace(one, problem=error.message)
-        return one
-
 
 def _file_name(asked: Reference, digest: str, form: str) -> str:
     """The name of a pulled image; its CPU is in it where that is not the one that most machines have."""
@@ -640,36 +467,15 @@ def _file_name(asked: Reference, digest: str, form: str) -> str:
     return asked.file_name(digest, ("" if machine == "x86_64" else f".{machine}") + library.suffix(form))
 
 
-def _check_key(options: Sequence[str]) -> None:
+def check_key(options: Sequence[str]) -> None:
+    """Refuse a key file that is not there, before a tool does in its own words.
+
+    Raises:
+        NotFoundError: names it.
+    """
     for option, value in itertools.pairwise(options):
         if option == "--key" and not Path(value).is_file():
             raise NotFoundError(f"there is no key {value}", hint="give the file of a PEM key")
-
-
-def _check_target(path: Path, *, force: bool) -> None:
-    if path.is_dir():
-        raise PlanError(f"{path} is a folder that is there already", hint="choose another name, or remove it yourself")
-    if path.exists() and not force:
-        raise PlanError(f"{path} exists already", hint="choose another name, or add --force")
-
-
-def _is_own(path: str) -> bool:
-    try:
-        return Path(path).stat().st_uid == os.getuid()
-    except OSError:
-        return False
-
-
-def _size(path: Path) -> int:
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.lstat().st_size for file in files)
-
-
-def _remove_tree(folder: Path) -> None:
-    """Also folders of an image that nobody may write to."""
-    for path, _, _ in os.walk(folder):
-        Path(path).chmod(0o700)
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def runtimes_identified(config: RuntimeConfig, runner: Runner) -> RuntimeConfig:

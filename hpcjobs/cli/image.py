@@ -12,7 +12,7 @@ from hpcjobs import process
 from hpcjobs.cli import jobs as words
 from hpcjobs.cli import out, progress
 from hpcjobs.errors import UsageError
-from hpcjobs.image_service import Images, Removed, Telling
+from hpcjobs.image_tools import ImageTools, Removed
 from hpcjobs.units import Duration, nearest
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         Time,
         VerifyingKey,
     )
+    from hpcjobs.image_service import Telling
     from hpcjobs.images.library import Kept
     from hpcjobs.model import Site
 
@@ -222,8 +223,8 @@ def _site(name: str = "", file: str = "") -> Site:
     return sites.choose(name, file, cached=True).site
 
 
-def _images(site: Site, telling: Telling | None = None) -> Images:
-    return Images(site, process.run, telling) if telling else Images(site, process.run)
+def _images(site: Site, telling: Telling | None = None) -> ImageTools:
+    return ImageTools(site, process.run, telling) if telling else ImageTools(site, process.run)
 
 
 COMMANDS: dict[str, Any] = {

@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from hpcjobs.errors import NotFoundError
+from hpcjobs.model import Bind
 from hpcjobs.units import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from hpcjobs.model import ImageFacts, Runtime, RuntimeConfig
+    from hpcjobs.model import ContainerRequest, ImageFacts, Runtime, RuntimeConfig
 
 BUILT_IN = {
     "none": "hpcjobs.runtimes.none:Bare",
@@ -70,6 +71,13 @@ def program(config: RuntimeConfig) -> str:
 def store_name(image: ImageFacts) -> str:
     """What an image is called in the runtime's own store: the reference, without `docker://`."""
     return image.path.partition("://")[2]
+
+
+def with_workdir(request: ContainerRequest) -> tuple[Bind, ...]:
+    """The binds, the working directory among them."""
+    if any(bind.target == request.workdir for bind in request.binds):
+        return request.binds
+    return (*request.binds, Bind(request.workdir, request.workdir))
 
 
 def covers(folders: Iterable[str], path: str) -> bool:

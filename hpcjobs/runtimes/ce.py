@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from hpcjobs.model import Invocation, RuntimeConfig
-from hpcjobs.runtimes.pyxis import mount, with_workdir
+from hpcjobs.runtimes import with_workdir
+from hpcjobs.runtimes.pyxis import mount
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

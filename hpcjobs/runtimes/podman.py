@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from hpcjobs import capabilities, shell
 from hpcjobs.errors import PlanError
-from hpcjobs.model import Bind, Invocation, RuntimeConfig
-from hpcjobs.runtimes import LAUNCHER_VARIABLES, store_name
+from hpcjobs.model import Invocation, RuntimeConfig
+from hpcjobs.runtimes import LAUNCHER_VARIABLES, store_name, with_workdir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -168,10 +168,7 @@ def _remove(command: str, request: ContainerRequest) -> tuple[str | Shell, ...]:
 
 
 def _paths(request: ContainerRequest) -> Iterator[str | Shell]:
-    binds = request.binds
-    if all(bind.target != request.workdir for bind in binds):
-        binds = (*binds, Bind(request.workdir, request.workdir))
-    for bind in binds:
+    for bind in with_workdir(request):
         if ":" in bind.source + bind.target:
             raise PlanError(f"a path with a colon cannot be bound: {bind.source}", hint="use another folder")
         text = f"{bind.source}:{bind.target}" + (":ro" if bind.readonly else "")

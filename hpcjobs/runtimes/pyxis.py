@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 from hpcjobs import shell
 from hpcjobs.errors import PlanError
-from hpcjobs.model import Bind, Invocation, RuntimeConfig
+from hpcjobs.model import Invocation, RuntimeConfig
+from hpcjobs.runtimes import with_workdir
 
 if TYPE_CHECKING:
-    from hpcjobs.model import ContainerRequest
+    from hpcjobs.model import Bind, ContainerRequest
     from hpcjobs.shell import Shell
 
 
@@ -49,13 +50,6 @@ def mounts(request: ContainerRequest) -> list[str | Shell]:
     for bind in with_workdir(request):
         words += ["," if words else "", shell.expand(mount(bind)) if bind.expand else mount(bind)]
     return words
-
-
-def with_workdir(request: ContainerRequest) -> tuple[Bind, ...]:
-    """The binds, the working directory among them."""
-    if any(bind.target == request.workdir for bind in request.binds):
-        return request.binds
-    return (*request.binds, Bind(request.workdir, request.workdir))
 
 
 def mount(bind: Bind) -> str:

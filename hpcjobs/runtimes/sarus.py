@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 from hpcjobs import shell
 from hpcjobs.errors import PlanError
-from hpcjobs.model import Bind, Invocation, RuntimeConfig
-from hpcjobs.runtimes import store_name
+from hpcjobs.model import Invocation, RuntimeConfig
+from hpcjobs.runtimes import store_name, with_workdir
 
 if TYPE_CHECKING:
-    from hpcjobs.model import ContainerRequest
+    from hpcjobs.model import Bind, ContainerRequest
     from hpcjobs.shell import Shell
 
 # What a target must not begin with, as text (Sarus's user guide, "Mounting custom files and directories").
@@ -28,13 +28,10 @@ class Sarus:
 
     def wrap(self, request: ContainerRequest) -> Invocation:
         """The image's entrypoint is its default, so that it is emptied unless it was asked for."""
-        binds = request.binds
-        if all(bind.target != request.workdir for bind in binds):
-            binds = (*binds, Bind(request.workdir, request.workdir))
         return Invocation(
             argv=(
                 *(self.config.command or self.program, "run"),
-                *(_mount(bind) for bind in binds),
+                *(_mount(bind) for bind in with_workdir(request)),
                 f"--workdir={request.container_workdir or request.workdir}",
                 *(f"--env={name}={value}" for name, value in request.env.items()),
                 *(() if request.entrypoint else ("--entrypoint", "")),

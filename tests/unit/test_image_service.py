@@ -18,7 +18,8 @@ import pytest
 
 from hpcjobs import capabilities
 from hpcjobs.errors import NotFoundError, PlanError, StoreError, UnreachableError
-from hpcjobs.image_service import Images, Removed, Telling, images_folder
+from hpcjobs.image_service import Telling, images_folder
+from hpcjobs.image_tools import ImageTools, Removed
 from hpcjobs.images import reference, registry
 from hpcjobs.images import sif as image_sif
 from hpcjobs.images.registry import Blob, Manifest
@@ -142,14 +143,14 @@ class Lab:
     def called(self, name: str) -> list[tuple[str, ...]]:
         return [call for call in self.calls if call[0] == name and call[1:] != ("--version",)]
 
-    def images(self, *kinds: str, **image: Any) -> Images:
+    def images(self, *kinds: str, **image: Any) -> ImageTools:
         site = Site(
             name="s",
             runtimes=tuple(RuntimeConfig(kind=kind) for kind in kinds or ("apptainer",)),
             image=ImageConfig(**{"folder": str(self.home / "images"), **image}),
         )
         telling = Telling(lambda *what: self.progress.append(what), self.told.append)
-        return Images(site, self.run, telling)
+        return ImageTools(site, self.run, telling)
 
     def spec(self, image: str = "", **fields: Any) -> JobSpec:
         return JobSpec(command=("x",), image=image, workdir=str(self.work), **fields)
@@ -459,8 +460,10 @@ def test_a_bind_that_is_not_here_may_be_on_the_nodes(lab: Lab) -> None:
 
 
 def looked_into(monkeypatch: pytest.MonkeyPatch, file_system: str = "squashfs", **fields: Any) -> None:
-    """Images have this inside, as far as it can be seen."""
-    monkeypatch.setattr(Images, "report", lambda _, path: Report(path, **{"format": path.rpartition(".")[2], **fields}))
+    """ImageTools have this inside, as far as it can be seen."""
+    monkeypatch.setattr(
+        ImageTools, "report", lambda _, path: Report(path, **{"format": path.rpartition(".")[2], **fields})
+    )
     header = SimpleNamespace(arch="", encrypted=False, primary=SimpleNamespace(filesystem=file_system))
     monkeypatch.setattr(image_sif, "read", lambda _: header)
 
@@ -854,7 +857,7 @@ def test_archives_are_not_written(lab: Lab) -> None:
 
 
 def test_an_oci_archive_is_to_be_unpacked(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Images, "report", lambda *_: Report("/a.tar", "oci-archive"))
+    monkeypatch.setattr(ImageTools, "report", lambda *_: Report("/a.tar", "oci-archive"))
     assert "a.tar is an OCI archive | unpack it: mkdir app.oci; tar -C app.oci -xf a.tar" in refused(
         lambda: lab.images().convert("a.tar", str(lab.work / "a.sif"))
     )
@@ -976,7 +979,7 @@ def test_an_image_that_vanishes_while_it_is_looked_at(lab: Lab, monkeypatch: pyt
 
 
 def test_without_anybody_to_tell_it_is_silent(lab: Lab) -> None:
-    quiet = Images(lab.images()._site, lab.run)
+    quiet = ImageTools(lab.images()._site, lab.run)
     path, _ = quiet.pull(reference.parse(ALPINE), "sif")
     assert path.is_file()
     assert (lab.told, lab.progress) == ([], [])
@@ -986,8 +989,8 @@ def test_modules_of_the_site_s_first_runtime(lab: Lab) -> None:
     site = Site(
         name="s", runtimes=(RuntimeConfig(kind="apptainer", modules=("apptainer/1",)), RuntimeConfig(kind="podman"))
     )
-    assert Images(site, lab.run).modules == ("apptainer/1",)
-    assert Images(Site(name="s"), lab.run).modules == ()
+    assert ImageTools(site, lab.run).modules == ("apptainer/1",)
+    assert ImageTools(Site(name="s"), lab.run).modules == ()
 
 
 # -------------------------------------------------------------------------------------------- prune
