@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hpcjobs.images.registry import Manifest, Registry
     from hpcjobs.images.report import Report
     from hpcjobs.model import JobSpec, Runtime, RuntimeConfig, ServiceSpec, Site
-    from hpcjobs.process import Runner
+    from hpcjobs.process import Completed, Runner
 
 # How runtimes with a store of their own get an image, on the login node. Podman's store is on each node, so that a
 # job does it itself.
@@ -381,8 +381,9 @@ class Images:
         )
         self._telling.say(f"pulling {name} with {command[0]}")
         done = self._runner(command, timeout=_PULL_TIMEOUT)
-        # shifterimg ends with 0 also when its gateway could not pull.
-        if done.code or "FAILURE" in done.out:
+        if _failed(done):  # these clients give up at the first broken connection
+            done = self._runner(command, timeout=_PULL_TIMEOUT)
+        if _failed(done):
             words = (done.err or done.out).strip().splitlines()
             raise PlanError(
                 f"{command[0]} could not pull {name}: {words[-1] if words else f'exit code {done.code}'}",
@@ -457,6 +458,11 @@ class Images:
                 raise PlanError(f"the configuration of {asked.name} has {size} bytes", hint="it is no image")
             self._registry(asked).download(asked, manifest.config, file)
             return dict(json.loads(file.read_bytes() or b"{}"))
+
+
+def _failed(done: Completed) -> bool:
+    """Whether a pull did: shifterimg ends with 0 also when its gateway could not."""
+    return bool(done.code) or "FAILURE" in done.out
 
 
 def _file_name(asked: Reference, digest: str, form: str) -> str:

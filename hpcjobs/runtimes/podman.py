@@ -25,12 +25,13 @@ if TYPE_CHECKING:
 _DEVICES = {"amd": ("--device", "/dev/kfd", "--device", "/dev/dri"), "intel": ("--device", "/dev/dri")}
 # PMI-1 and PMI-2 talk through an open file descriptor whose number is in PMI_FD; Podman passes on those from 3 on.
 # `podman run` may lose the signal that ends a job, and its container is a child of init, which the scheduler may not
-# know. So a process that is no child of the job either hands the signal on, and kills what is left half a minute later.
+# know. So a process that is out of the job's reach too hands the signal on, and kills what is left half a minute later.
+_STOP = """  setsid --fork bash -c 'for _ in {1..9}; do "$1" stop --time 30 "$2" && break; sleep 1; done' hpcjob "$@" \\
+    >/dev/null 2>&1 </dev/null 3>&-"""
 _RUN = """  local command=$1 name=hpcjob-$HOSTNAME-$BASHPID code
   shift 2
   if [[ -n ${PMI_FD:-} ]]; then exec 3<&"$PMI_FD"; PMI_FD=3; else exec 3</dev/null; fi
-  trap 'trap "" TERM INT
-    (for _ in {1..5}; do "$command" stop --time 30 "$name" && break; sleep 1; done >/dev/null 2>&1 3>&- &)' TERM INT
+  trap 'hpcjob_podman_stop "$command" "$name"' TERM INT
   "$command" run --name "$name" --preserve-fds=1 "$@" <&0 &
   while true; do
     wait "$!" && code=0 || code=$?
@@ -72,7 +73,7 @@ class Podman:
             ),
             program=request.program,
             env=dict(request.env),
-            functions={"hpcjob_podman": shell.Shell(_RUN)},
+            functions={"hpcjob_podman_stop": shell.Shell(_STOP), "hpcjob_podman": shell.Shell(_RUN)},
             node_setup=(pulled,) if pulled else (),
             cleanup=_remove(command, request),
         )

@@ -432,15 +432,18 @@ def podman(tmp_path: Path, before: str = "") -> tuple[str, int, str]:
     tool = tmp_path / "podman"
     tool.write_text(PODMAN)
     tool.chmod(0o755)
-    ((name, body),) = wrapped("podman", BY_NAME).functions.items()
-    script = (
-        f'HOSTNAME=n1; {name}() {{\n{body}\n}}\nexport -f {name}\n{before}\nbash -c \'{name} "$@"\' x "$0" run "a b"'
-    )
+    script = f'HOSTNAME=n1\n{functions()}{before}\nbash -c \'hpcjob_podman "$@"\' x "$0" run "a b"'
     done = subprocess.run(
         ["bash", "-c", script, str(tool)], input="in\n", capture_output=True, text=True, check=False, cwd=tmp_path
     )
     assert done.stderr == ""
     return done.stdout, done.returncode, Path(f"{tool}.said").read_text()
+
+
+def functions() -> str:
+    """Those that a script with Podman defines."""
+    found = wrapped("podman", BY_NAME).functions
+    return "".join(f"{name}() {{\n{body}\n}}\nexport -f {name}\n" for name, body in found.items())
 
 
 def test_podman_is_run_by_a_function_that_the_script_exports(tmp_path: Path) -> None:
@@ -462,8 +465,7 @@ def test_podman_is_told_to_stop_its_container_by_who_is_no_child_of_the_job(tmp_
         '#!/bin/sh\nif [ "$1" = stop ]; then echo "$@" >"$0.said"; echo >stopped; else echo up; read -r _ <stopped; exit 9; fi\n'
     )
     tool.chmod(0o755)
-    ((name, body),) = wrapped("podman", BY_NAME).functions.items()
-    script = f'HOSTNAME=n1; {name}() {{\n{body}\n}}\n{name} "$0" run'
+    script = f'HOSTNAME=n1\n{functions()}hpcjob_podman "$0" run'
     with subprocess.Popen(
         ["bash", "-c", script, str(tool)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, cwd=tmp_path
     ) as process:
