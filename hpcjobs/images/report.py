@@ -135,14 +135,15 @@ def _sha256(path: Path) -> str:
 
 
 def _key(path: Path) -> str:
-    from hashlib import sha256
+    """The same for the same file under the same name; cheaper than a checksum, whose module takes its time to load."""
+    from zlib import crc32
 
     try:
         seen = path.stat()
     except OSError as error:
         raise _unreadable(path, error) from None
-    identity = json.dumps([_VERSION, os.path.abspath(path), seen.st_size, seen.st_mtime_ns, seen.st_ino])  # noqa: PTH100
-    return sha256(identity.encode(errors="surrogateescape")).hexdigest()
+    name = crc32(os.path.abspath(path).encode(errors="surrogateescape"))  # noqa: PTH100
+    return f"{_VERSION}-{name:08x}-{seen.st_ino:x}-{seen.st_size:x}-{seen.st_mtime_ns:x}"
 
 
 def _load(cache: Path | None, name: str) -> Any:
