@@ -177,8 +177,10 @@ def submission_counts(work: Path) -> list[tuple[str, float, float, str]]:
     known = {"srun", "ch-run", "./app"}
     # A program is a word that starts a command: the first, the first behind srun's options, and the one behind --.
     programs = [launch[0], next(w for w in launch[1:] if not w.startswith("-")), launch[launch.index("--") + 1]]
+    # ch-run is asked for its version, once until it changes.
+    asked = sum(Path(call[0]).name not in {"sbatch", "ch-run"} for call in slurm.calls)
     return [
-        ("scheduler commands of a submission beside sbatch", len(slurm.calls) - slurm.count("sbatch"), 1, "counted"),
+        ("scheduler commands of a submission beside sbatch", asked, 1, "counted"),
         ("processes of a rank beside launcher, runtime, app", len(set(programs) - known), 0, " ".join(programs)),
     ]
 

@@ -289,11 +289,14 @@ class Images:
         """
         if asked.scheme == "library":
             return self._library_pull(asked)
-        if asked.digest and (there := self.folder.place(_file_name(asked, asked.digest, form))).is_file():
-            return there, asked.digest
-        manifest = self._fitting(asked, form)
-        make = lambda work, target: self._fetch(asked, manifest, work, target)  # noqa: E731
-        return self._keep(asked, manifest.digest, make, form), manifest.digest
+        # One that is pinned and there needs no registry.
+        known = None if asked.digest else self._fitting(asked, form)
+        digest = known.digest if known else asked.digest
+
+        def make(work: Path, target: Path) -> None:
+            self._fetch(asked, known or self._fitting(asked, form), work, target)
+
+        return self._keep(asked, digest, make, form), digest
 
     def _fitting(self, asked: Reference, form: str) -> Manifest:
         manifest = self._resolve(asked)

@@ -188,10 +188,10 @@ def prune(
     """
     from hpcjobs.service import Service
 
-    images = _images(_site(site, site_file))
-    in_use = Service().images_in_use(kept.path for kept in images.folder.images())
     if older_than.isdigit():  # which elsewhere are minutes
         raise UsageError(f"--older-than {older_than}: of what?", hint=f"write {older_than}d, or 12h")
+    images = _images(_site(site, site_file))
+    in_use = Service().images_in_use(kept.path for kept in images.folder.images())
     removed = images.prune(out.now() - Duration.parse(older_than), in_use, dry_run=dry_run)
     if json:
         out.dump(removed=[asdict(one) for one in removed])

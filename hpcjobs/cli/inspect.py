@@ -26,9 +26,8 @@ def inspect(image: ImageName, *, json: Json = False) -> int:
     """
     found = _remote(image) if "://" in image else report.report(image, runner=_run, cache=paths.cache_home() / "images")
     if json:
-        out.dump(
-            image={key: value for key, value in asdict(found).items() if key != "complete"}
-        )  # which is the cache's
+        # Whether it is complete is the cache's business; `notes` say what is not known.
+        out.dump(image={key: value for key, value in asdict(found).items() if key != "complete"})
     else:
         for key, value in _lines(found):
             out.say(f"{key:<12}{out.clean(value)}")

@@ -63,6 +63,7 @@ def _end(number: int, _: object) -> None:
 def telling() -> Telling:
     """A new bar. What is started meanwhile ends with this process, also if that is ended by a signal."""
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _end)
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup has it ignored
+            signal.signal(number, _end)
     bar = Bar()
     return Telling(bar.progress, bar.say)

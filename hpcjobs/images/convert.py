@@ -199,17 +199,21 @@ def pack(folder: Path, target: Path, tools: Tools) -> None:
 def _finish(root: Path, config: Mapping[str, Any]) -> None:
     """The places that runtimes mount over, and the image's variables where Charliecloud looks for them."""
     for name in _PLACES:
-        place = root / name
-        if not place.is_symlink():
-            place.mkdir(parents=True, exist_ok=True)
+        if _is_inside(root, name):
+            (root / name).mkdir(parents=True, exist_ok=True)
     for name in _FILES:
-        file = root / name
-        if not file.is_symlink() and not file.exists():
-            file.touch()
+        if _is_inside(root, name):
+            (root / name).touch()
     lines = [f"{name}={value}\n" for name, value in flatten.environment(config).items() if "\n" not in value]
     for name in ("ch/environment", "etc/environment"):
-        _write(root / name, "".join(lines))
-    _write(root / "etc/rc", _start(config))
+        _write(root, name, "".join(lines))
+    _write(root, "etc/rc", _start(config))
+
+
+def _is_inside(root: Path, name: str) -> bool:
+    """Whether no part of the name is a link of the image: one to `/etc` would lead to the host's."""
+    parts = [root / name, *(root / name).parents]
+    return not any(path.is_symlink() for path in parts[: parts.index(root)])
 
 
 def _start(config: Mapping[str, Any]) -> str:
@@ -223,6 +227,6 @@ def _start(config: Mapping[str, Any]) -> str:
     )
 
 
-def _write(path: Path, text: str) -> None:
-    if not path.is_symlink():
-        path.write_text(text, "utf-8", "surrogateescape")
+def _write(root: Path, name: str, text: str) -> None:
+    if _is_inside(root, name) and (root / name).parent.is_dir():
+        (root / name).write_text(text, "utf-8", "surrogateescape")

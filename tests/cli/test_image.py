@@ -666,11 +666,21 @@ exit 3
 def test_a_pull_that_is_ended_by_a_signal_ends_what_it_started(monkeypatch: pytest.MonkeyPatch) -> None:
     handlers: dict[int, Any] = {}
     monkeypatch.setattr(signal, "signal", handlers.__setitem__)
+    monkeypatch.setattr(signal, "getsignal", lambda _: signal.SIG_DFL)
     progress.telling()
     assert set(handlers) == {signal.SIGTERM, signal.SIGHUP}
     with pytest.raises(SystemExit) as caught:
         handlers[signal.SIGTERM](signal.SIGTERM, None)
     assert caught.value.code == 143
+
+
+def test_under_nohup_the_end_of_a_terminal_is_ignored_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        progress.telling()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_what_cannot_be_pruned_is_told(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:

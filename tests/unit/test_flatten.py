@@ -257,7 +257,7 @@ def test_an_entry_of_negative_size(tmp_path: Path) -> None:
     header[124:136] = b"\xff" * 11 + b"\x00"
     header[148:156] = b" " * 8
     header[148:156] = b"%06o\0 " % sum(header[:512])
-    with pytest.raises(PlanError, match=r"damaged: .*an entry has -\d+ bytes"):
+    with pytest.raises(PlanError, match=r"damaged: .*(an entry has -\d+ bytes|invalid offset)"):
         apply(tmp_path, bytes(header))
 
 

@@ -365,3 +365,16 @@ def test_enroot_starts_what_the_image_starts(
     (tmp_path / "rc").write_text(convert._start({"config": json.loads(text)}))
     done = subprocess.run(["sh", str(tmp_path / "rc"), *arguments], capture_output=True, text=True, check=True)
     assert done.stdout == said.replace("W/", f"{tmp_path}/") + "\n"
+
+
+@pytest.mark.parametrize("name", ["etc", "ch", "mnt", "etc/hosts", "etc/rc"])
+def test_a_link_of_the_image_leads_nothing_out_of_it(tmp_path: Path, name: str) -> None:
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    outside.mkdir()
+    link = root / name
+    link.parent.mkdir(parents=True)
+    link.symlink_to(outside if "/" not in name else outside / "file")
+    convert._finish(root, {"config": {"Env": ["A=1"]}})
+    assert list(outside.iterdir()) == []
+    assert link.is_symlink()
+    assert (root / "home").is_dir()
