@@ -289,8 +289,9 @@ class Images:
         """
         if asked.scheme == "library":
             return self._library_pull(asked)
-        # One that is pinned and there needs no registry.
-        known = None if asked.digest else self._fitting(asked, form)
+        # One that is pinned and there needs no registry; one that is nowhere makes no folder.
+        there = asked.digest and self.folder.place(_file_name(asked, asked.digest, form)).is_file()
+        known = None if there else self._fitting(asked, form)
         digest = known.digest if known else asked.digest
 
         def make(work: Path, target: Path) -> None:

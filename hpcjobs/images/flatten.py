@@ -352,12 +352,13 @@ def read_docker_archive(tar: Path, folder: Path) -> tuple[dict[str, Any], list[P
         folder.mkdir(parents=True, exist_ok=True)
     try:
         with tarfile.open(tar, "r:*", tarinfo=_Member) as archive:
-            images = json.loads(_content(archive, "manifest.json").read())
+            members = {member.name.removeprefix("./"): member for member in archive}
+            images = json.loads(_content(archive, members["manifest.json"]).read())
             if len(images) != 1:
                 names = ", ".join(name for image in images for name in image.get("RepoTags") or ["?"])
                 raise PlanError(f"{tar} has {len(images)} images: {names}", hint="type: docker save -o FILE ONE_IMAGE")
-            config = dict(json.loads(_content(archive, images[0]["Config"]).read()))
-            return config, _extract(archive, images[0]["Layers"], folder)
+            config = dict(json.loads(_content(archive, members[images[0]["Config"]]).read()))
+            return config, _extract(archive, [members[name] for name in images[0]["Layers"]], folder)
     except FileNotFoundError:
         raise PlanError(f"there is no archive {tar}", hint=f"see: ls -l {tar.parent}") from None
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
@@ -369,18 +370,18 @@ def read_docker_archive(tar: Path, folder: Path) -> tuple[dict[str, Any], list[P
 _ARCHIVE_HINT = "such archives are made by: docker save -o FILE IMAGE"
 
 
-def _content(archive: tarfile.TarFile, name: str) -> IO[bytes]:
-    file = archive.extractfile(name)
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
+    file = archive.extractfile(member)
     if not file:
-        raise tarfile.ReadError(f"{name} is not a file")
+        raise tarfile.ReadError(f"{member.name} is not a file")
     return file
 
 
-def _extract(archive: tarfile.TarFile, names: Sequence[str], folder: Path) -> list[Path]:
-    paths = [folder / f"{number:04}.tar" for number in range(len(names))]
+def _extract(archive: tarfile.TarFile, layers: Sequence[tarfile.TarInfo], folder: Path) -> list[Path]:
+    paths = [folder / f"{number:04}.tar" for number in range(len(layers))]
     # Going back in a compressed archive means to start at its beginning.
-    for name, path in sorted(zip(names, paths, strict=True), key=lambda pair: archive.getmember(pair[0]).offset):
-        source = _content(archive, name)
+    for layer, path in sorted(zip(layers, paths, strict=True), key=lambda pair: pair[0].offset):
+        source = _content(archive, layer)
         with storing(folder), path.open("wb") as out:
             for chunk in iter(lambda source=source: _checked_read(source), b""):  # type: ignore[misc]
                 out.write(chunk)

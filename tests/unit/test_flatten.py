@@ -393,15 +393,16 @@ def archive(tmp_path: Path, *entries: Entry, compress: bool = False) -> Path:
 
 
 @pytest.mark.parametrize("compress", [False, True])
-def test_reads_a_docker_archive(tmp_path: Path, compress: bool) -> None:
+@pytest.mark.parametrize("prefix", ["", "./"])
+def test_reads_a_docker_archive(tmp_path: Path, compress: bool, prefix: str) -> None:
     manifest = [{"Config": "c.json", "Layers": ["b/layer.tar", "a/layer.tar", "d/layer.tar"], "RepoTags": None}]
     saved = archive(
         tmp_path,
-        ("a/layer.tar", "aaa"),
-        ("b/layer.tar", "bbb"),
-        ("d/layer.tar", ("->", "../b/layer.tar")),
-        ("c.json", json.dumps(CONFIG)),
-        ("manifest.json", json.dumps(manifest)),
+        (prefix + "a/layer.tar", "aaa"),
+        (prefix + "b/layer.tar", "bbb"),
+        (prefix + "d/layer.tar", ("->", "../b/layer.tar")),
+        (prefix + "c.json", json.dumps(CONFIG)),
+        (prefix + "manifest.json", json.dumps(manifest)),
         compress=compress,
     )
     config, layers = read_docker_archive(saved, tmp_path / "out")

@@ -575,6 +575,14 @@ def test_a_pull_by_digest_that_is_there_asks_nobody(lab: Lab) -> None:
     assert lab.hub.resolved == []
 
 
+def test_a_pull_by_digest_of_what_is_nowhere_makes_no_folder(lab: Lab) -> None:
+    lab.hub.down = True
+    nowhere = reference.parse(ALPINE).pinned(f"sha256:{'0' * 64}")
+    with pytest.raises(UnreachableError):
+        lab.images().pull(nowhere, "sif")
+    assert not lab.images().folder.root.exists()
+
+
 def test_what_was_downloaded_is_kept_when_making_the_file_fails(lab: Lab) -> None:
     images, asked = lab.images("charliecloud"), reference.parse(ALPINE)
     lab.fails("mksquashfs", "FATAL ERROR: something")
