@@ -238,7 +238,7 @@ def _on_each_node(invocation: Invocation, nodes: int, *, slurm: bool) -> Iterato
     """The runtime's preparations on every node of the job."""
     step = ("srun", *_ONE_A_NODE, "--mpi=none") if nodes > 1 and slurm else ()
     for command in invocation.node_setup:
-        yield shell.Shell(shell.join((*step, *command)) + " >/dev/null || hpcjob_stop 69 the image could not be got")
+        yield shell.Shell(shell.lines(step, command) + " >/dev/null || hpcjob_stop 69 the image could not be got")
 
 
 _ALL = shell.Shell('"$SLURM_JOB_NUM_NODES"')

@@ -230,7 +230,9 @@ class Images:
             raise PlanError(
                 f"{config.kind} gets images from docker:// only, not {asked.scheme}://", hint=f"docker://{asked.name}"
             )
-        manifest = self._resolve(asked)
+        manifest = self._fitting(asked, "")
+        if manifest.digest == manifest.platform_digest:  # no index, which would have told the CPU
+            self._check_machine(asked, manifest)
         if config.kind == "shifter" and asked.digest:
             self._check_tag(asked)
         pinned = asked.pinned(manifest.digest)
@@ -308,11 +310,10 @@ class Images:
         return manifest
 
     def _fetch(self, asked: Reference, manifest: Manifest, work: Path, target: Path) -> None:
-        from hpcjobs.images import convert, flatten
+        from hpcjobs.images import convert
         from hpcjobs.images.registry import fetch_layout
 
         registry = self._registry(asked)
-        arch = os.uname().machine
 
         def progress(done: int) -> None:
             self._telling.progress(asked.name, done, manifest.size)
@@ -321,11 +322,16 @@ class Images:
             (blob,) = manifest.layers
             registry.download(asked, blob, target, progress)
             return
-        flatten.check_machine(self._config(asked, manifest), arch, asked.name)
+        self._check_machine(asked, manifest)
         layout = fetch_layout(registry, asked, manifest, work / "layout", progress)
         self._telling.say(f"making {target.name}")
         source = layout.removeprefix("oci:")
-        convert.convert(source, "oci-layout", target, work, convert.Tools(self._runner), arch=arch)
+        convert.convert(source, "oci-layout", target, work, convert.Tools(self._runner), arch=os.uname().machine)
+
+    def _check_machine(self, asked: Reference, manifest: Manifest) -> None:
+        from hpcjobs.images import flatten
+
+        flatten.check_machine(self._config(asked, manifest), os.uname().machine, asked.name)
 
     def _library_pull(self, asked: Reference) -> tuple[Path, str]:
         """By Apptainer, which alone speaks to libraries; a name without a digest gets that of the file."""
@@ -354,7 +360,6 @@ class Images:
             return self._keep(asked, digest, move), digest
 
     def _keep(self, asked: Reference, digest: str, make: Callable[[Path, Path], None], form: str = "sif") -> Path:
-
         return self.folder.get(
             _file_name(asked, digest, form),
             # The digest of a file says nothing to a library.

@@ -208,7 +208,7 @@ def _finalize(_: object, value: object) -> object:
     if isinstance(value, (Markup, Undefined)):
         return value  # the output of a block, quoted already; or a name that is not defined, which raises by itself
     if isinstance(value, (list, tuple)):
-        return shell.lines(*value) if value and isinstance(value[0], (list, tuple)) else shell.join(value)
+        return shell.lines(*value) if value and isinstance(value[0], (list, tuple)) else shell.lines(value)
     if value is None or isinstance(value, (bool, dict)):
         raise PlanError(f"{value!r} has no text to stand in a script", hint="test it with {% if %}, or loop over it")
     return shell.quote(value)

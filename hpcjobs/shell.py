@@ -7,6 +7,7 @@ nobody thought about is quoted, by construction.
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 from hpcjobs.errors import PlanError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 _VARIABLE = re.compile(r"\$(?:[A-Za-z_]\w*|\{[A-Za-z_]\w*\})", re.ASCII)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
@@ -25,6 +26,8 @@ _PLAIN_DIRECTIVE = re.compile(r"[A-Za-z0-9_@%+=:,./\[\]&|*()!~^-]*", re.ASCII)
 _LONGEST = 131_071
 # Characters from which on a command is broken into lines.
 _LINE = 90
+# The longest line then, if its words allow it.
+_FOLD = 110
 # Built-in commands and reserved words of bash 5 (`compgen -bk`): as a command, bash itself would run them.
 _BASH_WORDS = frozenset(re.findall(
     r"\S+",
@@ -135,10 +138,24 @@ def join(words: Iterable[object]) -> Shell:
 
 
 def lines(*commands: Iterable[object]) -> Shell:
-    """One command, a group of words (launcher, runtime, program) a line if it is long."""
-    groups = [group for group in map(join, commands) if group]
-    short = sum(map(len, groups)) < _LINE and not any("\n" in group for group in groups)
-    return Shell((" " if short else " \\\n    ").join(groups))
+    """One command; if it is long, each group of words (launcher, runtime, program) begins a line."""
+    groups = [group for group in ([quote(word) for word in words] for words in commands) if group]
+    whole = " ".join(" ".join(group) for group in groups)
+    if len(whole) < _LINE and "\n" not in whole:
+        return Shell(whole)
+    return Shell(" \\\n    ".join(_fold(group) for group in groups))
+
+
+def _fold(words: Sequence[Shell]) -> str:
+    """A group of words; a long one is folded, where an option is not parted from what may be its value."""
+    folded: list[str] = [words[0]]
+    for before, word in itertools.pairwise(words):
+        together = before.startswith("-") and "=" not in before and not word.startswith("-")
+        if together or len(folded[-1]) + len(word) < _FOLD:
+            folded[-1] += " " + word
+        else:
+            folded.append(word)
+    return " \\\n      ".join(folded)
 
 
 def concat(*parts: object) -> Shell:

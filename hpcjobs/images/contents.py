@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from hpcjobs.errors import HpcjobError, PlanError
 from hpcjobs.images import facts, sif
-from hpcjobs.images.facts import ELF_ARCH
+from hpcjobs.images.facts import LOADERS, elf_arch
 from hpcjobs.images.report import Library, Report, digest
 
 if TYPE_CHECKING:
@@ -43,12 +43,6 @@ _GPU = ("cuda", "rocm", "level-zero")
 _FABRIC = ("libfabric", "ucx")
 # libmpi_gnu_123.so.12 is Cray's for GCC 12.3, libcudart-d0da41ae.so.11.0 that of a Python wheel.
 _LIBRARY = re.compile(rf"lib({'|'.join(_LIBRARIES)})(?:_\d+|-[0-9a-f]+)?\.so(\.\d+)?[.\d]*")
-_LOADERS = {
-    "ld-linux-x86-64.so.2": "x86_64",
-    "ld-linux-aarch64.so.1": "aarch64",
-    "ld64.so.2": "ppc64le",
-    "ld-linux-riscv64-lp64d.so.1": "riscv64",
-}
 # The image's own libc, and not one of a compiler's or conda's sysroot.
 _SYSTEM = re.compile(r"/(?:usr/)?lib(?:64)?/(?:[\w-]+-linux-[\w-]+/)?[^/]+")
 _PROGRAMS = ("/bin/sh", "/usr/bin/env", "/bin/busybox", "/usr/bin/bash", "/bin/cat")
@@ -331,10 +325,8 @@ def _arch(contents: _Contents) -> str:
     """The CPU, by the dynamic loader's name, else by the first program that tells."""
     for path in filter(_SYSTEM.fullmatch, contents.sizes):
         name = path.rpartition("/")[2]
-        if name in _LOADERS:
-            return _LOADERS[name]
-        if match := re.fullmatch(r"ld-musl-(\w+)\.so\.\d", name):
-            return {"armhf": "armv7l", "i386": "i686"}.get(match[1], match[1])
+        if name in LOADERS:
+            return LOADERS[name]
     return next(filter(None, (elf_arch(contents.read(program, 20)) for program in _PROGRAMS)), "")
 
 
@@ -441,13 +433,6 @@ def _family(path: str, number: str, *, own: bool) -> str:
     if own or "openmpi" in path or number in (".20", ".40", ".80"):
         return "openmpi"
     return "intel" if re.search(r"/(?:intel|oneapi|impi)", path) else "mpich"
-
-
-def elf_arch(head: bytes) -> str:
-    """The CPU of a program, by its first 20 bytes (elf(5)); empty if it is none."""
-    if head[:4] != b"\x7fELF":
-        return ""
-    return ELF_ARCH.get(int.from_bytes(head[18:20], "little" if head[5:6] == b"\x01" else "big"), "")
 
 
 def _time(seconds: int) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # The magic of the Singularity Image Format, after its launch script (github.com/apptainer/sif, pkg/sif/sif.go).
 _SIF = b"SIF_MAGIC"
 # ELF's e_machine (elf.h), for images that do not say what they are made for.
-ELF_ARCH = {
+_ELF_ARCH = {
     0x03: "i686",
     0x15: "ppc64le",
     0x16: "s390x",
@@ -28,6 +28,23 @@ ELF_ARCH = {
     0xB7: "aarch64",
     0xF3: "riscv64",
 }
+# Where an image has its dynamic loader; with /lib a link, or without.
+_LIB = ("lib", "lib64", "usr/lib", "usr/lib64")
+# The same by the names of dynamic loaders, which each CPU's ABI gives (glibc: sysdeps/*/shlib-versions; musl: README).
+LOADERS = {
+    "ld-linux-x86-64.so.2": "x86_64",
+    "ld-linux-aarch64.so.1": "aarch64",
+    "ld64.so.2": "ppc64le",
+    "ld-linux-riscv64-lp64d.so.1": "riscv64",
+    "ld-musl-x86_64.so.1": "x86_64",
+    "ld-musl-aarch64.so.1": "aarch64",
+    "ld-musl-powerpc64le.so.1": "ppc64le",
+    "ld-musl-riscv64.so.1": "riscv64",
+    "ld-musl-s390x.so.1": "s390x",
+    "ld-musl-armhf.so.1": "armv7l",
+    "ld-musl-i386.so.1": "i686",
+}
+_LOADER_PATHS = {f"{folder}/{name}": arch for name, arch in LOADERS.items() for folder in _LIB}
 _REFERENCE = re.compile(r"[a-z][a-z0-9+.-]*://.")
 # What can only be the host of a registry, or a tag.
 _NAME = re.compile(r".*(/[\w-]+(\.[\w-]+)+(:\d+)?/|:[\w.-]+$)")
@@ -139,10 +156,10 @@ def _directory(path: Path, targets: Iterable[str]) -> ImageFacts:
         # A link of the image points into the image, so that it counts as being there.
         return (path / target.lstrip("/")).exists() or (path / target.lstrip("/")).is_symlink()
 
-    return _seen(path.as_posix(), "directory", targets, has, _elf_arch(path))
+    return _seen(path.as_posix(), "directory", targets, has, _first_program(path))
 
 
-def _elf_arch(root: Path) -> str:
+def _first_program(root: Path) -> str:
     """The CPU of the first program found in an unpacked image; empty if none tells."""
     for name in ("bin/sh", "usr/bin/env", "bin/busybox", "usr/bin/bash", "bin/cat"):
         program = root / name
@@ -154,9 +171,15 @@ def _elf_arch(root: Path) -> str:
         except OSError:
             continue
         if head[:4] == b"\x7fELF":
-            little = head[5:6] == b"\x01"
-            return ELF_ARCH.get(int.from_bytes(head[18:20], "little" if little else "big"), "")
+            return elf_arch(head)
     return ""
+
+
+def elf_arch(head: bytes) -> str:
+    """The CPU of a program, by its first 20 bytes (elf(5)); empty if it is none."""
+    if head[:4] != b"\x7fELF":
+        return ""
+    return _ELF_ARCH.get(int.from_bytes(head[18:20], "little" if head[5:6] == b"\x01" else "big"), "")
 
 
 def _squashfs(image: str, targets: Iterable[str], runner: Runner | None) -> ImageFacts:
@@ -166,7 +189,7 @@ def _squashfs(image: str, targets: Iterable[str], runner: Runner | None) -> Imag
     if not runner or not which("unsquashfs"):
         return ImageFacts(path=image, kind="squashfs")
     targets = tuple(targets)
-    wanted = sorted({target.strip("/") for target in (*targets, "ch/environment")})
+    wanted = sorted({target.strip("/") for target in (*targets, "ch/environment", *_LOADER_PATHS)})
     # Lists the named paths and what is below them: an image of a million files answers at once.
     try:
         done = runner(("unsquashfs", "-ll", "-n", "-d", "", image, *wanted), timeout=_LIST_TIMEOUT)
@@ -183,7 +206,9 @@ def _squashfs(image: str, targets: Iterable[str], runner: Runner | None) -> Imag
         # What is below a link is not listed, so that it counts as being there.
         return target.rstrip("/") in present or target.startswith(tuple(links))
 
-    return _seen(image, "squashfs", targets, has, "")
+    archs = {arch for loader, arch in _LOADER_PATHS.items() if f"/{loader}" in present}
+    # With the loaders of several, it is not known which CPU the programs are for.
+    return _seen(image, "squashfs", targets, has, archs.pop() if len(archs) == 1 else "")
 
 
 def _seen(

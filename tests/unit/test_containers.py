@@ -476,8 +476,10 @@ def test_what_the_containers_of_a_job_need_is_there_once() -> None:
 
 def test_images_are_got_on_each_node_of_slurm() -> None:
     request = replace(REQUEST, nodes=2)
-    on_all = 'srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --mpi=none '
-    assert containers.contain(request, fancy(), (), SLURM, array=False).setup[1] == f"{on_all}get /i/app.sif{GET}"
+    on_all = 'srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --mpi=none'
+    assert (
+        containers.contain(request, fancy(), (), SLURM, array=False).setup[1] == f"{on_all} \\\n    get /i/app.sif{GET}"
+    )
     assert containers.contain(request, fancy(), (), ONE_MACHINE, array=False).setup[1] == f"get /i/app.sif{GET}"
     assert containers.contain(REQUEST, fancy(), (), SLURM, array=False).setup[1] == f"get /i/app.sif{GET}"
 

@@ -335,6 +335,17 @@ def test_runtimes_with_a_store_pull_into_it(lab: Lab, kind: str, command: str) -
     assert lab.hub.downloads == []
 
 
+@pytest.mark.parametrize("kind", ["podman", "shifter", "docker"])
+def test_a_store_gets_no_image_for_another_cpu(lab: Lab, kind: str) -> None:
+    alone = lab.hub.image("sparc")
+    lab.hub.manifest = replace(alone, digest=alone.platform_digest)
+    text = refused(lambda: lab.images(kind).choose(lab.spec(ALPINE), final=False))
+    assert f"{NAME}:3.20 is for sparc, not {ARCH}" in text
+    lab.hub.sif()
+    assert "is a SIF file" in refused(lambda: lab.images(kind).choose(lab.spec(ALPINE), final=False))
+    assert lab.calls == []
+
+
 def test_the_command_of_the_site_pulls(lab: Lab) -> None:
     images = lab.images("sarus")
     images._site = replace(images._site, runtimes=(RuntimeConfig(kind="sarus", command="/opt/sarus"),))

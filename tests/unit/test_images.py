@@ -199,7 +199,28 @@ def test_squashfs_lists_what_is_asked_for(tmp_path: Path) -> None:
     facts = images.inspect(image, targets=("/mnt/0", "/data", "/home/u"), runner=runner)
     assert replace(facts, stamp="") == ImageFacts(image, "squashfs", missing=("/data",), environment=True)
     assert runner.argv[:5] == ("unsquashfs", "-ll", "-n", "-d", "")
-    assert runner.argv[5:] == (image, "ch/environment", "data", "home/u", "mnt/0")
+    asked, loaders = runner.argv[6:], ("lib/ld", "lib64/ld", "usr/lib/ld", "usr/lib64/ld")
+    assert runner.argv[5] == image
+    assert [name for name in asked if not name.startswith(loaders)] == ["ch/environment", "data", "home/u", "mnt/0"]
+
+
+def _loader(*names: str) -> str:
+    return "".join(f"lrwxrwxrwx 0/0 7 2026-11-21 01:36 /{name} -> elsewhere\n" for name in names)
+
+
+@pytest.mark.usefixtures("unsquashfs")
+@pytest.mark.parametrize(
+    ("listing", "arch"),
+    [
+        (_loader("usr/lib64/ld-linux-x86-64.so.2"), "x86_64"),
+        (_loader("lib/ld-linux-aarch64.so.1", "usr/lib/ld-linux-aarch64.so.1"), "aarch64"),
+        (_loader("lib/ld-musl-aarch64.so.1"), "aarch64"),
+        (_loader("lib64/ld-linux-x86-64.so.2", "lib/ld-linux-aarch64.so.1"), ""),
+        ("", ""),
+    ],
+)
+def test_squashfs_tells_its_cpu_by_the_dynamic_loader(tmp_path: Path, listing: str, arch: str) -> None:
+    assert images.inspect(squashfs(tmp_path), runner=Answer(out=LISTING + listing)).arch == arch
 
 
 @pytest.mark.usefixtures("unsquashfs")
@@ -221,9 +242,11 @@ def test_squashfs_without_unsquashfs_is_not_judged(tmp_path: Path, monkeypatch: 
 
 def test_real_squashfs(tmp_path: Path) -> None:
     tree = tmp_path / "tree"
-    for folder in ("mnt/0", "bin", "a b"):
+    for folder in ("mnt/0", "bin", "a b", "usr/lib64"):
         (tree / folder).mkdir(parents=True)
+    (tree / "lib64").symlink_to("usr/lib64")
+    (tree / "usr/lib64/ld-linux-aarch64.so.1").touch()
     image = str(tmp_path / "app.sqfs")
     subprocess.run(["mksquashfs", str(tree), image, "-quiet", "-no-progress"], check=True, capture_output=True)
     facts = images.inspect(image, targets=("/mnt/0", "/a b", "/data"), runner=process.run)
-    assert replace(facts, stamp="") == ImageFacts(image, "squashfs", missing=("/data",))
+    assert replace(facts, stamp="") == ImageFacts(image, "squashfs", arch="aarch64", missing=("/data",))

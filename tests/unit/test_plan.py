@@ -607,7 +607,7 @@ def test_images_are_got_on_every_node_by_a_runtime_with_a_store_on_each() -> Non
     pull = "podman pull --quiet a@sha256:12"
     assert resolve(site, image, ntasks=1).setup == (pull + stop,)
     assert resolve(site, image, nodes=3).setup == (
-        'srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --mpi=none '
+        'srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --mpi=none \\\n    '
         f"{pull}{stop}",
     )
 

@@ -212,8 +212,8 @@ UBUNTU = ImageFacts("docker://ubuntu@sha256:12", "reference", source="docker://u
 def test_a_runtime_that_is_options_of_the_launcher() -> None:
     text = script("pyxis", SQSH)
     assert (
-        "srun --ntasks=2 --cpu-bind=cores --container-image=/i/app.sqsh --container-mounts=/data:/d,/w:/w "
-        "--container-workdir=/w --container-env=OMP_NUM_THREADS,A \\\n    ./app ||"
+        "srun --ntasks=2 --cpu-bind=cores --container-image=/i/app.sqsh --container-mounts=/data:/d,/w:/w \\\n"
+        "      --container-workdir=/w --container-env=OMP_NUM_THREADS,A \\\n    ./app ||"
     ) in text
     assert "\nexport A=1\n" in text
 

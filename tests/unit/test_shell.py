@@ -69,6 +69,8 @@ def test_refusal_names_the_thing() -> None:
 def test_lines_are_broken_only_if_long() -> None:
     assert shell.lines(("srun", "-n", 2), (), ("./app", "a b")) == "srun -n 2 ./app 'a b'"
     assert shell.lines(("srun",), ("x" * 90,)) == "srun \\\n    " + "x" * 90
+    long = ("run", "--env=" + "x" * 98, "--bind", "y" * 60, "--rm", "i", "z" * 120)
+    assert shell.lines(long) == f"run {long[1]} \\\n      --bind {long[3]} --rm i \\\n      {long[6]}"
     assert shell.lines(("srun",), ("a\nb",)) == "srun \\\n    'a\nb'"
 
 

@@ -68,5 +68,6 @@ srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per
 export SINGULARITYENV_OMP_NUM_THREADS=1
 
 srun --ntasks=16 --cpu-bind=cores --mpi=pmi2 --distribution=block:block \
-    singularity exec --bind /opt/cray --bind "/scratch/$USER:/scratch" --bind /home/ada/run --pwd /home/ada/run /images/app.sif \
+    singularity exec --bind /opt/cray --bind "/scratch/$USER:/scratch" --bind /home/ada/run --pwd /home/ada/run \
+      /images/app.sif \
     ./solve in.nml || hpcjob_status=$?

@@ -66,5 +66,6 @@ export SINGULARITYENV_OMP_NUM_THREADS=1
 export SINGULARITYENV_NCCL_DEBUG=INFO
 
 srun --ntasks=2 --cpu-bind=cores --mpi=pmi2 --distribution=block:block \
-    singularity exec --rocm --bind /opt/cray --bind "/scratch/$USER:/scratch" --bind /home/ada/run --pwd /home/ada/run /images/app.sif \
+    singularity exec --rocm --bind /opt/cray --bind "/scratch/$USER:/scratch" --bind /home/ada/run --pwd /home/ada/run \
+      /images/app.sif \
     ./solve in.nml || hpcjob_status=$?

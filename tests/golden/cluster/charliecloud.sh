@@ -55,5 +55,6 @@ export USER="${USER:-$(id -un)}"
 export OMP_NUM_THREADS=1
 
 srun --ntasks=8 --cpu-bind=cores \
-    ch-run -b /home/ada/run:/mnt/0 -c /mnt/0 --join-ct=2 --join-tag="hpcjob.$HPCJOB_NATIVE_ID.${HPCJOB_ARRAY_INDEX:-}" --unset-env=LD_LIBRARY_PATH /images/app.sqfs -- \
+    ch-run -b /home/ada/run:/mnt/0 -c /mnt/0 --join-ct=2 \
+      --join-tag="hpcjob.$HPCJOB_NATIVE_ID.${HPCJOB_ARRAY_INDEX:-}" --unset-env=LD_LIBRARY_PATH /images/app.sqfs -- \
     ./solve in.nml || hpcjob_status=$?

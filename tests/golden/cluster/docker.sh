@@ -17,7 +17,8 @@ hpcjob_end() {
   local code=$? temporary=${hpcjob_exit_file%/*}/.end.$HOSTNAME.$$
   ((hpcjob_status == 0)) || code=$hpcjob_status
   trap '' HUP INT USR1 USR2 TERM XCPU
-  timeout 10 sh -c '"$0" ps --all --quiet --filter "$1" | xargs --no-run-if-empty "$0" rm --force' docker label=hpcjob=3f9c2a".${HPCJOB_ARRAY_INDEX:-}" >/dev/null 2>&1 </dev/null || true
+  timeout 10 sh -c '"$0" ps --all --quiet --filter "$1" | xargs --no-run-if-empty "$0" rm --force' docker \
+      label=hpcjob=3f9c2a".${HPCJOB_ARRAY_INDEX:-}" >/dev/null 2>&1 </dev/null || true
   unset LD_LIBRARY_PATH LD_PRELOAD
   PATH=/usr/bin:/bin
   (
@@ -52,5 +53,8 @@ cd /home/ada/run || hpcjob_stop 72 there is no folder /home/ada/run
 export OMP_NUM_THREADS=1
 export MODE='fast, and '"'"'safe'"'"''
 
-docker run --rm --init --network=host --ipc=host --label=hpcjob=3f9c2a".${HPCJOB_ARRAY_INDEX:-}" --user "$(id -u):$(id -g)" --gpus all -v /data/in:/in:ro -v /home/ada/run:/home/ada/run -w /home/ada/run --env=HPCJOB_NATIVE_ID --env=HPCJOB_RESTARTS --env=OMP_NUM_THREADS --env=MODE --entrypoint= docker.io/library/app@sha256:1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f \
+docker run --rm --init --network=host --ipc=host --label=hpcjob=3f9c2a".${HPCJOB_ARRAY_INDEX:-}" --user "$(id -u):$(id -g)" \
+      --gpus all -v /data/in:/in:ro -v /home/ada/run:/home/ada/run -w /home/ada/run --env=HPCJOB_NATIVE_ID \
+      --env=HPCJOB_RESTARTS --env=OMP_NUM_THREADS --env=MODE --entrypoint= \
+      docker.io/library/app@sha256:1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f \
     ./solve in.nml || hpcjob_status=$?

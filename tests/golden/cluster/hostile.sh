@@ -54,6 +54,7 @@ line'
 export APPTAINER_NO_EVAL=1
 
 srun --ntasks=1 --cpu-bind=cores \
-    apptainer exec --bind '/data/it'"'"'s here:/data:ro' --bind '/data/it'"'"'s 100%/$HOME' --pwd '/data/it'"'"'s 100%/$HOME' '/images/an '"'"'app'"'"'.sif' \
+    apptainer exec --bind '/data/it'"'"'s here:/data:ro' --bind '/data/it'"'"'s 100%/$HOME' --pwd '/data/it'"'"'s 100%/$HOME' \
+      '/images/an '"'"'app'"'"'.sif' \
     './so lve' 'it'"'"'s "$HOME" `id` $(id) \ ; & | * ? ~ # %j !x ümläut 你好	tab
 line' --flag '' || hpcjob_status=$?

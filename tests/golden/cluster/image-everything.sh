@@ -69,5 +69,6 @@ export APPTAINER_NO_EVAL=1
 export APPTAINER_ENCRYPTION_PEM_PATH=/home/ada/key.pem
 
 srun --ntasks=1 --cpu-bind=cores \
-    apptainer run --bind /data/in:/in:ro --bind /home/ada/run --pwd /opt/run --overlay /data/base.img:ro --overlay /data/mine.img --app solve /images/app.sif \
+    apptainer run --bind /data/in:/in:ro --bind /home/ada/run --pwd /opt/run --overlay /data/base.img:ro --overlay /data/mine.img \
+      --app solve /images/app.sif \
     ./solve in.nml || hpcjob_status=$?

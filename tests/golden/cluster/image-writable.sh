@@ -64,5 +64,6 @@ srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per
 export APPTAINERENV_OMP_NUM_THREADS=1
 
 srun --ntasks=8 --cpu-bind=cores \
-    apptainer exec --bind /home/ada/run --pwd /home/ada/run --writable-tmpfs --overlay /data/base:ro /images/app.sif \
+    apptainer exec --bind /home/ada/run --pwd /home/ada/run --writable-tmpfs --overlay /data/base:ro \
+      /images/app.sif \
     ./solve in.nml || hpcjob_status=$?

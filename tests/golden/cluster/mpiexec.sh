@@ -55,5 +55,6 @@ export USER="${USER:-$(id -un)}"
 export OMP_NUM_THREADS=1
 
 mpiexec -n 6 -ppn 3 -bind-to core:1 \
-    ch-run -b /home/ada/run:/mnt/0 -c /mnt/0 --join-ct=3 --join-tag="hpcjob.$HPCJOB_NATIVE_ID.${HPCJOB_ARRAY_INDEX:-}" --unset-env=LD_LIBRARY_PATH /images/app.sqfs -- \
+    ch-run -b /home/ada/run:/mnt/0 -c /mnt/0 --join-ct=3 \
+      --join-tag="hpcjob.$HPCJOB_NATIVE_ID.${HPCJOB_ARRAY_INDEX:-}" --unset-env=LD_LIBRARY_PATH /images/app.sqfs -- \
     ./solve in.nml || hpcjob_status=$?

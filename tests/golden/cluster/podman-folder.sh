@@ -67,5 +67,10 @@ export -f hpcjob_podman
 export OMP_NUM_THREADS=1
 
 srun --ntasks=1 --cpu-bind=cores \
-    bash -c 'hpcjob_podman "$@"' hpcjob podman run --rm --log-driver=none --label=hpcjob=3f9c2a".${HPCJOB_ARRAY_INDEX:-}" --network=host --pid=host --ipc=host --userns=keep-id -v /home/ada/run:/home/ada/run -w /home/ada/run '--env=SLURM*' '--env=PMI*' '--env=PMIX*' '--env=PALS*' '--env=OMPI*' '--env=PRTE*' '--env=OPAL*' '--env=MPI*' '--env=MPIR*' '--env=MPICH*' '--env=HYDRA*' '--env=I_MPI*' '--env=FI_*' '--env=UCX*' '--env=PSM*' --env=CUDA_VISIBLE_DEVICES --env=ROCR_VISIBLE_DEVICES --env=ZE_AFFINITY_MASK --env=GPU_DEVICE_ORDINAL '--env=HPCJOB_*' --env=OMP_NUM_THREADS --rootfs /images/app:O \
+    bash -c 'hpcjob_podman "$@"' hpcjob podman run --rm --log-driver=none \
+      --label=hpcjob=3f9c2a".${HPCJOB_ARRAY_INDEX:-}" --network=host --pid=host --ipc=host --userns=keep-id -v /home/ada/run:/home/ada/run \
+      -w /home/ada/run '--env=SLURM*' '--env=PMI*' '--env=PMIX*' '--env=PALS*' '--env=OMPI*' '--env=PRTE*' \
+      '--env=OPAL*' '--env=MPI*' '--env=MPIR*' '--env=MPICH*' '--env=HYDRA*' '--env=I_MPI*' '--env=FI_*' \
+      '--env=UCX*' '--env=PSM*' --env=CUDA_VISIBLE_DEVICES --env=ROCR_VISIBLE_DEVICES --env=ZE_AFFINITY_MASK \
+      --env=GPU_DEVICE_ORDINAL '--env=HPCJOB_*' --env=OMP_NUM_THREADS --rootfs /images/app:O \
     ./solve in.nml || hpcjob_status=$?

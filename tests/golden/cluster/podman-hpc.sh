@@ -54,5 +54,8 @@ export OMP_NUM_THREADS=1
 export MODE='fast, and '"'"'safe'"'"''
 
 srun --ntasks=8 --cpu-bind=cores \
-    podman-hpc shared-run --rm --label=hpcjob=3f9c2a".${HPCJOB_ARRAY_INDEX:-}" --openmpi-pmi2 --gpu -v /data/in:/in:ro -v /home/ada/run:/home/ada/run -w /home/ada/run --env=HPCJOB_NATIVE_ID --env=HPCJOB_RESTARTS --env=OMP_NUM_THREADS --env=MODE --entrypoint= docker.io/library/app@sha256:1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f \
+    podman-hpc shared-run --rm --label=hpcjob=3f9c2a".${HPCJOB_ARRAY_INDEX:-}" --openmpi-pmi2 --gpu -v /data/in:/in:ro \
+      -v /home/ada/run:/home/ada/run -w /home/ada/run --env=HPCJOB_NATIVE_ID --env=HPCJOB_RESTARTS \
+      --env=OMP_NUM_THREADS --env=MODE --entrypoint= \
+      docker.io/library/app@sha256:1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f \
     ./solve in.nml || hpcjob_status=$?

@@ -49,7 +49,8 @@ rm -f "$hpcjob_exit_file" || true # of an earlier start, if this is a requeue
 cd /home/ada/run || hpcjob_stop 72 there is no folder /home/ada/run
 
 [[ -e /data/in ]] || hpcjob_stop 66 there is no /data/in
-srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --mpi=none podman pull --quiet docker.io/library/app@sha256:1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f >/dev/null || hpcjob_stop 69 the image could not be got
+srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --mpi=none \
+    podman pull --quiet docker.io/library/app@sha256:1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f >/dev/null || hpcjob_stop 69 the image could not be got
 hpcjob_podman_stop() {
   setsid --fork bash -c 'for _ in {1..9}; do "$1" stop --time 30 "$2" && break; sleep 1; done' hpcjob "$@" \
     >/dev/null 2>&1 </dev/null 3>&-
@@ -72,5 +73,9 @@ export OMP_NUM_THREADS=1
 export MODE='fast, and '"'"'safe'"'"''
 
 srun --ntasks=8 --cpu-bind=cores \
-    bash -c 'hpcjob_podman "$@"' hpcjob podman run --rm --log-driver=none --label=hpcjob=3f9c2a".${HPCJOB_ARRAY_INDEX:-}" --network=host --pid=host --ipc=host --userns=keep-id --device nvidia.com/gpu=all -v /data/in:/in:ro -v /home/ada/run:/home/ada/run -w /home/ada/run --env-host --unsetenv=LD_LIBRARY_PATH --env=OMP_NUM_THREADS --env=MODE --entrypoint= docker.io/library/app@sha256:1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f \
+    bash -c 'hpcjob_podman "$@"' hpcjob podman run --rm --log-driver=none \
+      --label=hpcjob=3f9c2a".${HPCJOB_ARRAY_INDEX:-}" --network=host --pid=host --ipc=host --userns=keep-id --device nvidia.com/gpu=all \
+      -v /data/in:/in:ro -v /home/ada/run:/home/ada/run -w /home/ada/run --env-host --unsetenv=LD_LIBRARY_PATH \
+      --env=OMP_NUM_THREADS --env=MODE --entrypoint= \
+      docker.io/library/app@sha256:1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f \
     ./solve in.nml || hpcjob_status=$?

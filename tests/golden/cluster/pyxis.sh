@@ -84,13 +84,18 @@ export HPCJOB_SERVICE_DB=$HOSTNAME
 exec {hpcjob_input}> >(
   hpcjob_close
   export LOG='a b'
-  exec srun --overlap --mem=0 --nodes=1 --ntasks=1 --ntasks-per-node=1 --cpu-bind=none --mpi=none --container-image=/images/app.sqfs --container-mounts=/home/ada/run:/home/ada/run --container-workdir=/home/ada/run --container-env=LOG \
-    sh -c 'exec 3<&0; "$@" </dev/null & p=$!; trap "kill $p" TERM INT; { cat <&3 >/dev/null; kill $p; } & while kill -0 $p 2>/dev/null; do wait $p; done' hpcjob \
+  exec srun --overlap --mem=0 --nodes=1 --ntasks=1 --ntasks-per-node=1 --cpu-bind=none --mpi=none \
+      --container-image=/images/app.sqfs --container-mounts=/home/ada/run:/home/ada/run \
+      --container-workdir=/home/ada/run --container-env=LOG \
+    sh -c 'exec 3<&0; "$@" </dev/null & p=$!; trap "kill $p" TERM INT; { cat <&3 >/dev/null; kill $p; } & while kill -0 $p 2>/dev/null; do wait $p; done' \
+      hpcjob \
     redis-server --port 6379 >>/home/ada/jobs/3f9c2a/service-db.log 2>&1
 )
 hpcjob_services[db]=$! hpcjob_inputs+=("$hpcjob_input")
 hpcjob_until=$((SECONDS + 300))
-until LOG='a b' timeout 30 srun --overlap --mem=0 --nodes=1 --ntasks=1 --ntasks-per-node=1 --cpu-bind=none --mpi=none --container-image=/images/app.sqfs --container-mounts=/home/ada/run:/home/ada/run --container-workdir=/home/ada/run --container-env=LOG redis-cli ping >/dev/null 2>&1 </dev/null; do
+until LOG='a b' timeout 30 srun --overlap --mem=0 --nodes=1 --ntasks=1 --ntasks-per-node=1 --cpu-bind=none --mpi=none \
+      --container-image=/images/app.sqfs --container-mounts=/home/ada/run:/home/ada/run \
+      --container-workdir=/home/ada/run --container-env=LOG redis-cli ping >/dev/null 2>&1 </dev/null; do
   kill -0 "$!" 2>/dev/null || hpcjob_stop 69 service db ended before it was ready
   ((SECONDS < hpcjob_until)) || hpcjob_stop 69 service db was not ready after 5 minutes
   sleep 1
@@ -99,5 +104,7 @@ done
 export OMP_NUM_THREADS=1
 export MODE='fast, and '"'"'safe'"'"''
 
-srun --ntasks=8 --cpu-bind=cores --container-image=/images/app.sqfs --container-mounts=/data/in:/in:ro,/home/ada/run:/home/ada/run --container-workdir=/home/ada/run --container-env=OMP_NUM_THREADS,MODE --container-writable \
+srun --ntasks=8 --cpu-bind=cores --container-image=/images/app.sqfs \
+      --container-mounts=/data/in:/in:ro,/home/ada/run:/home/ada/run --container-workdir=/home/ada/run \
+      --container-env=OMP_NUM_THREADS,MODE --container-writable \
     ./solve in.nml || hpcjob_status=$?

@@ -53,5 +53,8 @@ export OMP_NUM_THREADS=1
 export MODE='fast, and '"'"'safe'"'"''
 
 srun --ntasks=8 --cpu-bind=cores \
-    sarus run --mount=type=bind,source=/data/in,destination=/in,readonly --mount=type=bind,source=/home/ada/run,destination=/home/ada/run --workdir=/home/ada/run --env=OMP_NUM_THREADS=1 '--env=MODE=fast, and '"'"'safe'"'"'' --entrypoint '' library/app@sha256:1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f \
+    sarus run --mount=type=bind,source=/data/in,destination=/in,readonly \
+      --mount=type=bind,source=/home/ada/run,destination=/home/ada/run --workdir=/home/ada/run \
+      --env=OMP_NUM_THREADS=1 '--env=MODE=fast, and '"'"'safe'"'"'' --entrypoint '' \
+      library/app@sha256:1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f \
     ./solve in.nml || hpcjob_status=$?

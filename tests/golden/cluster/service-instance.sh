@@ -80,7 +80,8 @@ cd /home/ada/run || hpcjob_stop 72 there is no folder /home/ada/run
 export HPCJOB_SERVICE_DB=$HOSTNAME
 (
   hpcjob_close
-  apptainer instance start --bind /home/ada/run /images/app.sif "hpcjob_${HPCJOB_NATIVE_ID}_${HPCJOB_ARRAY_INDEX:-0}_db" >>/home/ada/jobs/3f9c2a/service-db".$HPCJOB_ARRAY_INDEX".log 2>&1 </dev/null
+  apptainer instance start --bind /home/ada/run /images/app.sif \
+      "hpcjob_${HPCJOB_NATIVE_ID}_${HPCJOB_ARRAY_INDEX:-0}_db" >>/home/ada/jobs/3f9c2a/service-db".$HPCJOB_ARRAY_INDEX".log 2>&1 </dev/null
 ) || hpcjob_stop 69 service db did not start
 hpcjob_until=$((SECONDS + 300))
 until timeout 30 apptainer exec instance://"hpcjob_${HPCJOB_NATIVE_ID}_${HPCJOB_ARRAY_INDEX:-0}_db" redis-cli ping >/dev/null 2>&1 </dev/null; do

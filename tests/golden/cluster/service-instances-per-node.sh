@@ -80,9 +80,12 @@ srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per
 export HPCJOB_SERVICE_CACHE=$HOSTNAME
 exec {hpcjob_input}> >(
   hpcjob_close
-  exec srun --overlap --mem=0 --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --cpu-bind=none --mpi=none \
-    sh -c 'name=$1; shift; "$@" </dev/null || exit; trap : TERM INT; cat >/dev/null; "$0" instance stop "$name"' apptainer "hpcjob_${HPCJOB_NATIVE_ID}_${HPCJOB_ARRAY_INDEX:-0}_cache" \
-    apptainer instance start --bind /home/ada/run /images/app.sif "hpcjob_${HPCJOB_NATIVE_ID}_${HPCJOB_ARRAY_INDEX:-0}_cache" >>/home/ada/jobs/3f9c2a/service-cache.log 2>&1
+  exec srun --overlap --mem=0 --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 \
+      --cpu-bind=none --mpi=none \
+    sh -c 'name=$1; shift; "$@" </dev/null || exit; trap : TERM INT; cat >/dev/null; "$0" instance stop "$name"' \
+      apptainer "hpcjob_${HPCJOB_NATIVE_ID}_${HPCJOB_ARRAY_INDEX:-0}_cache" \
+    apptainer instance start --bind /home/ada/run /images/app.sif \
+      "hpcjob_${HPCJOB_NATIVE_ID}_${HPCJOB_ARRAY_INDEX:-0}_cache" >>/home/ada/jobs/3f9c2a/service-cache.log 2>&1
 )
 hpcjob_services[cache]=$! hpcjob_inputs+=("$hpcjob_input")
 

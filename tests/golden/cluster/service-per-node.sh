@@ -81,8 +81,10 @@ export HPCJOB_SERVICE_DB=$HOSTNAME
 exec {hpcjob_input}> >(
   hpcjob_close
   export APPTAINERENV_LOG='a b'
-  exec srun --overlap --mem=0 --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --cpu-bind=none --mpi=none \
-    sh -c 'exec 3<&0; "$@" </dev/null & p=$!; trap "kill $p" TERM INT; { cat <&3 >/dev/null; kill $p; } & while kill -0 $p 2>/dev/null; do wait $p; done' hpcjob \
+  exec srun --overlap --mem=0 --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 \
+      --cpu-bind=none --mpi=none \
+    sh -c 'exec 3<&0; "$@" </dev/null & p=$!; trap "kill $p" TERM INT; { cat <&3 >/dev/null; kill $p; } & while kill -0 $p 2>/dev/null; do wait $p; done' \
+      hpcjob \
     apptainer exec --bind /home/ada/run --pwd /home/ada/run /images/app.sif \
     redis-server --port 6379 >>/home/ada/jobs/3f9c2a/service-db.log 2>&1
 )

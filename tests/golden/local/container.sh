@@ -44,5 +44,7 @@ export USER="${USER:-$(id -un)}"
 export OMP_NUM_THREADS=1
 
 mpiexec -n 2 -ppn 2 -bind-to core:1 \
-    ch-run -b /home/ada/run:/home/ada/run -c /home/ada/run --join-ct=2 --join-tag="hpcjob.$HPCJOB_NATIVE_ID.${HPCJOB_ARRAY_INDEX:-}" --unset-env=LD_LIBRARY_PATH --set-env --env-no-expand '--set-env=OMP_NUM_THREADS='"'"'1'"'"'' /images/app.sqfs -- \
+    ch-run -b /home/ada/run:/home/ada/run -c /home/ada/run --join-ct=2 \
+      --join-tag="hpcjob.$HPCJOB_NATIVE_ID.${HPCJOB_ARRAY_INDEX:-}" --unset-env=LD_LIBRARY_PATH --set-env \
+      --env-no-expand '--set-env=OMP_NUM_THREADS='"'"'1'"'"'' /images/app.sqfs -- \
     ./solve in.nml || hpcjob_status=$?
