@@ -18,8 +18,6 @@ from hpcjobs.record import JobRecord
 from hpcjobs.service import Selected, Service
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from hpcjobs.images.report import Report
     from hpcjobs.model import JobSpec
 
@@ -88,8 +86,11 @@ def logs(job: JobRecord | str, *, stream: Literal["output", "error"] = "output",
     return file.read_text("utf-8", "replace") if file.exists() else ""
 
 
-def pull_image(name: str, *, site: str = "", form: Literal["sif", "squashfs"] = "sif") -> Path:
+def pull_image(name: str, *, site: str = "", form: Literal["", "sif", "squashfs"] = "") -> str:
     """Download an image (`docker://…`, `oras://…`, `library://…`) into the site's folder; its path.
+
+    By default in the form that the site's runtime takes; if that keeps images in a store of its own, it is pulled
+    there, and what comes back is its name with the digest.
 
     Raises:
         NotFoundError: there is no such image.
@@ -101,7 +102,8 @@ def pull_image(name: str, *, site: str = "", form: Literal["sif", "squashfs"] = 
     from hpcjobs.image_service import Images
     from hpcjobs.images import reference
 
-    return Images(sites.choose(site).site, process.run).pull(reference.parse(name), form)[0]
+    images, asked = Images(sites.choose(site).site, process.run), reference.parse(name)
+    return str((images.pull(asked, form) if form else images.pull_for_site(asked))[0])
 
 
 def inspect_image(image: str) -> Report:

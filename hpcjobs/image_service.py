@@ -460,13 +460,18 @@ class Images:
     def _config(self, asked: Reference, manifest: Manifest) -> dict[str, Any]:
         from tempfile import TemporaryDirectory
 
+        from hpcjobs.images import flatten
+
         with TemporaryDirectory(prefix="hpcjob-") as folder:
             file = Path(folder) / "config"
             if manifest.config.size > _LONGEST_CONFIG:
                 size = manifest.config.size
                 raise PlanError(f"the configuration of {asked.name} has {size} bytes", hint="it is no image")
             self._registry(asked).download(asked, manifest.config, file)
-            return dict(json.loads(file.read_bytes() or b"{}"))
+            try:
+                return flatten.checked_config(json.loads(file.read_bytes() or b"{}"))
+            except (TypeError, ValueError) as error:
+                raise PlanError(f"{asked.name} is damaged, or no image: {error}", hint="push the image again") from None
 
 
 def _failed(done: Completed) -> bool:

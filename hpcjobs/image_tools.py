@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -173,15 +174,16 @@ class ImageTools(Images):
     def prune(self, unused_since: float, in_use: Collection[str], *, dry_run: bool) -> list[Removed]:
         """Remove images of one's own that no active job needs (`in_use`), pulled or used last before `unused_since`.
 
-        Used by anybody who shares the folder. Also what interrupted pulls have left there for a day. What cannot be
-        removed is told with its reason.
+        Used by anybody who shares the folder. Also what interrupted pulls of one's own have left there for a day. What
+        cannot be removed is told with its reason.
         """
         found = [
             Removed(kept.path, kept.size)
             for kept in self.folder.images()
             if kept.path not in in_use and self.folder.last_used(kept) < unused_since and _is_own(kept.path)
         ]
-        found += [Removed(str(path), _size(path)) for path in self.folder.left_over(time.time() - _DAY)]
+        left = filter(_is_own, map(str, self.folder.left_over(time.time() - _DAY)))
+        found += [Removed(path, _size(Path(path))) for path in left]
         return found if dry_run else [self._removed(one) for one in found]
 
     def _removed(self, one: Removed) -> Removed:
@@ -207,8 +209,11 @@ def _is_own(path: str) -> bool:
 
 
 def _size(path: Path) -> int:
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.lstat().st_size for file in files)
+    size = 0
+    for file in path.rglob("*") if path.is_dir() else [path]:
+        with suppress(FileNotFoundError):  # its maker is at work again, or another prune
+            size += file.lstat().st_size
+    return size
 
 
 def _remove_tree(folder: Path) -> None:

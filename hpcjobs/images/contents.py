@@ -371,7 +371,10 @@ def apply_metadata(found: Report, name: str, text: str) -> None:
     if name == "oci-config.json":
         _config(found, known)
         return
-    attributes = known.get("data", {}).get("attributes", {}) if isinstance(known.get("data"), dict) else {}
+    data = known.get("data")
+    attributes = data.get("attributes") if isinstance(data, dict) else None
+    if not isinstance(attributes, dict):
+        return
     found.labels |= string_map(attributes.get("labels"))
     found.apps = sorted({*found.apps, *string_map(attributes.get("apps"))})
     for path, script in sorted(string_map(attributes.get("environment")).items()):
@@ -404,6 +407,11 @@ def _requote(value: str) -> str:
 def string_map(value: Any) -> dict[str, str]:
     """A JSON object as text to text; of anything else, nothing."""
     return {str(key): str(each) for key, each in value.items()} if isinstance(value, dict) else {}
+
+
+def _strings(value: Any) -> list[str]:
+    """A JSON list as texts; of anything else, nothing."""
+    return [str(each) for each in value] if isinstance(value, list) else []
 
 
 def libraries(names: Iterable[str]) -> list[Library]:
@@ -589,9 +597,9 @@ def _config(found: Report, config: Any) -> None:
     found.created = found.created or str(config.get("created") or "")
     found.labels = string_map(inner.get("Labels")) | found.labels
     # What a SIF's own scripts set comes later than what it inherited.
-    found.environment = dict(str(each).partition("=")[::2] for each in inner.get("Env") or ()) | found.environment
-    found.entrypoint = shlex.join(map(str, inner.get("Entrypoint") or ()))
-    found.cmd = shlex.join(map(str, inner.get("Cmd") or ()))
+    found.environment = dict(each.partition("=")[::2] for each in _strings(inner.get("Env"))) | found.environment
+    found.entrypoint = shlex.join(_strings(inner.get("Entrypoint")))
+    found.cmd = shlex.join(_strings(inner.get("Cmd")))
     found.workdir = str(inner.get("WorkingDir") or "")
 
 

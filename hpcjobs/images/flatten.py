@@ -357,7 +357,7 @@ def read_docker_archive(tar: Path, folder: Path) -> tuple[dict[str, Any], list[P
             if len(images) != 1:
                 names = ", ".join(name for image in images for name in image.get("RepoTags") or ["?"])
                 raise PlanError(f"{tar} has {len(images)} images: {names}", hint="type: docker save -o FILE ONE_IMAGE")
-            config = dict(json.loads(_content(archive, members[images[0]["Config"]]).read()))
+            config = checked_config(json.loads(_content(archive, members[images[0]["Config"]]).read()))
             return config, _extract(archive, [members[name] for name in images[0]["Layers"]], folder)
     except FileNotFoundError:
         raise PlanError(f"there is no archive {tar}", hint=f"see: ls -l {tar.parent}") from None
@@ -402,7 +402,7 @@ def read_oci_layout(folder: Path, arch: str) -> tuple[dict[str, Any], list[Path]
         body = json.loads((folder / "index.json").read_bytes())
         while "manifests" in body:
             body = _json(folder, choose(body["manifests"], arch, str(folder)))
-        config = dict(_json(folder, body["config"]))
+        config = checked_config(_json(folder, body["config"]))
         layers = [_blob(folder, entry) for entry in body["layers"]]
     except OSError as error:
         raise PlanError(
@@ -412,6 +412,25 @@ def read_oci_layout(folder: Path, arch: str) -> tuple[dict[str, Any], list[Path]
         raise PlanError(f"the OCI layout {folder} is damaged: {error!r}", hint=_LAYOUT_HINT) from None
     check_machine(config, arch, f"the image in {folder}")
     return config, layers
+
+
+def checked_config(config: Any) -> dict[str, Any]:
+    """An image's configuration (OCI image spec, config.md) whose parts are what they should be, or not there.
+
+    Raises:
+        TypeError: one of them is something else.
+    """
+    inner = (config.get("config") or {}) if isinstance(config, dict) else None
+    if not isinstance(inner, dict):
+        raise TypeError("its configuration is no mapping")
+    for name, value in (("architecture", config.get("architecture")), ("WorkingDir", inner.get("WorkingDir"))):
+        if not isinstance(value, (str, type(None))):
+            raise TypeError(f"{name} of its configuration is no text")
+    for name in ("Env", "Entrypoint", "Cmd"):
+        words = inner.get(name) or []
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            raise TypeError(f"{name} of its configuration is no list of texts")
+    return dict(config)
 
 
 def check_machine(config: Mapping[str, Any], arch: str, what: str) -> None:

@@ -44,7 +44,7 @@ class Apptainer:
         if "HOME" in request.env:
             raise PlanError(
                 f"{self.name} sets HOME itself, and refuses another",
-                hint="the site can change it: runtimes: [{kind: apptainer, options: [--home, /opt]}]",
+                hint=f"the site can change it: runtimes: [{{kind: {self.name}, options: [--home, /opt]}}]",
             )
         command = self.config.command or self.program
         verb = ("instance", "start") if request.instance else ("run" if request.entrypoint else "exec",)

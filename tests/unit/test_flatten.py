@@ -428,6 +428,28 @@ def test_refuses_other_archives(tmp_path: Path, entries: list[Entry], message: s
         read_docker_archive(archive(tmp_path, *entries), tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    ("config", "what"),
+    [
+        ([], "its configuration is no mapping"),
+        ({"config": ["a"]}, "its configuration is no mapping"),
+        ({"architecture": ["amd64"]}, "architecture of its configuration is no text"),
+        ({"config": {"WorkingDir": 1}}, "WorkingDir of its configuration is no text"),
+        ({"config": {"Env": {"A": "1"}}}, "Env of its configuration is no list of texts"),
+        ({"config": {"Entrypoint": "sh -c"}}, "Entrypoint of its configuration is no list of texts"),
+        ({"config": {"Cmd": ["a", 1]}}, "Cmd of its configuration is no list of texts"),
+    ],
+)
+def test_refuses_configurations_that_are_none(tmp_path: Path, config: object, what: str) -> None:
+    manifest = json.dumps([{"Config": "c", "Layers": []}])
+    saved = archive(tmp_path, ("manifest.json", manifest), ("c", json.dumps(config)))
+    with pytest.raises(PlanError, match=f"is no docker archive: {what}"):
+        read_docker_archive(saved, tmp_path / "out")
+    layout(tmp_path / "layout", config)
+    with pytest.raises(PlanError, match=f"is damaged: .*{what}"):
+        read_oci_layout(tmp_path / "layout", "x86_64")
+
+
 def test_refuses_damaged_archives(tmp_path: Path) -> None:
     with pytest.raises(PlanError, match="there is no archive"):
         read_docker_archive(tmp_path / "gone", tmp_path / "out")

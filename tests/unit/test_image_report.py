@@ -271,6 +271,27 @@ def test_sif_header_tells_what_the_image_hides(tmp_path: Path) -> None:
     assert seen.digest == sha256(image.read_bytes())
 
 
+@pytest.mark.parametrize("odd", [None, True, 1, "x", [1], [["a"]], {"a": 1}, {"a": None}])
+def test_metadata_that_is_not_what_it_should_be_tells_nothing(tmp_path: Path, odd: object) -> None:
+    keys = ("labels", "apps", "environment", "runscript")
+    metadata = [{"data": odd}, {"data": {"attributes": odd}}, {"data": {"attributes": dict.fromkeys(keys, odd)}}]
+    config = [
+        odd,
+        {"config": odd},
+        {"config": dict.fromkeys(("Env", "Entrypoint", "Cmd", "WorkingDir", "Labels"), odd)},
+    ]
+    image = tmp_path / "app.sif"
+    image.write_bytes(
+        sif(
+            *((0x4006, b"", b"inspect-metadata.json", json.dumps(one).encode()) for one in metadata),
+            *((0x4006, b"", b"oci-config.json", json.dumps(one).encode()) for one in config),
+            partition(b"secret", filesystem=6),
+        )
+    )
+    seen = images.report(str(image), runner=forbidden, cache=None)
+    assert (seen.format, seen.encrypted, seen.digest) == ("sif", True, sha256(image.read_bytes()))
+
+
 @pytest.mark.parametrize(("entries", "note"), [
     ([], "the image has no partition with an operating system"),
     ([partition(b"x", filesystem=2)], "the image's file system is ext3, which is not looked into"),

@@ -606,6 +606,14 @@ def test_what_was_downloaded_is_kept_when_making_the_file_fails(lab: Lab) -> Non
     assert lab.hub.downloads.count("application/vnd.oci.image.layer.v1.tar") == layers == 1
 
 
+@pytest.mark.parametrize("config", [b"\xff", b"[]", b'{"config": {"Env": 1}}'])
+def test_what_has_no_configuration_of_an_image_is_refused(lab: Lab, config: bytes) -> None:
+    lab.hub.manifest = replace(lab.hub.manifest, config=lab.hub.blob(config, "config"))
+    asked = reference.parse(ALPINE)
+    for call in (lambda: lab.images().pull(asked, "sif"), lambda: lab.images().report(ALPINE)):
+        assert refused(call).startswith(f"{NAME}:3.20 is damaged, or no image: ")
+
+
 def test_an_image_for_another_cpu_is_not_downloaded(lab: Lab) -> None:
     lab.hub.manifest = lab.hub.image("sparc")
     text = refused(lambda: lab.images().pull(reference.parse(ALPINE), "sif"))
@@ -1047,6 +1055,24 @@ def test_pruning_takes_what_nobody_has_used_for_long(lab: Lab) -> None:
     assert not left.exists()
     assert not Path(f"{old}.json").exists()
     assert {read, new} < {one.path for one in images.folder.images()}
+
+
+def test_what_interrupted_pulls_of_others_have_left_is_theirs(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = lab.home / "images/.pull-0-x"
+    left.mkdir(parents=True)
+    os.utime(left, (1, 1))
+    me = os.getuid()
+    monkeypatch.setattr(os, "getuid", lambda: me + 1)
+    assert lab.images().prune(30 * DAY, (), dry_run=False) == []
+    assert left.exists()
+
+
+def test_what_goes_away_while_it_is_measured_counts_nothing(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = lab.home / "images/.pull-0-x"
+    left.mkdir(parents=True)
+    os.utime(left, (1, 1))
+    monkeypatch.setattr(Path, "rglob", lambda self, _: [self / "gone"])
+    assert lab.images().prune(30 * DAY, (), dry_run=True) == [Removed(str(left), 0)]
 
 
 def test_what_cannot_be_removed_is_told(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

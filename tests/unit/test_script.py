@@ -194,6 +194,17 @@ def test_a_clean_environment_is_cleaned_before_modules_and_the_site_s_variables(
     assert "OLD=1\n" in run(tmp_path, "env", given=given).stdout
 
 
+def test_a_clean_environment_has_no_functions_of_the_submission_but_those_of_modules(tmp_path: Path) -> None:
+    given = {"BASH_FUNC_which%%": "() { echo mine; }", "BASH_FUNC_module%%": "() { :; }"}
+
+    def functions(**plan: Any) -> set[str]:
+        done = run(tmp_path, "env", given=given, **plan)
+        return {line.partition("=")[0] for line in done.stdout.splitlines() if line.startswith("BASH_FUNC_")}
+
+    assert functions() == functions(kept_env=(), modules=("a",)) == given.keys()
+    assert functions(kept_env=()) == set()
+
+
 def test_functions_reach_programs(tmp_path: Path) -> None:
     done = run(tmp_path, "bash", "-c", 'hpcjob_x "$@"', "x", "a b", functions={"hpcjob_x": Shell('  echo "got $1"')})
     assert done.stdout == "got a b\n"

@@ -52,6 +52,7 @@ for hpcjob_name in $(compgen -e); do
     *) unset "$hpcjob_name" 2>/dev/null || true ;;
   esac
 done
+while read -r _ _ hpcjob_name; do unset -f "$hpcjob_name"; done < <(declare -Fx)
 
 [[ -r /images/app.sif ]] || hpcjob_stop 66 there is no image /images/app.sif
 if [[ $(stat -Lc %s.%Y /images/app.sif) != 104857600.1700000000 ]] &&

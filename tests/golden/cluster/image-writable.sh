@@ -53,6 +53,7 @@ for hpcjob_name in $(compgen -e); do
     *) unset "$hpcjob_name" 2>/dev/null || true ;;
   esac
 done
+while read -r _ _ hpcjob_name; do unset -f "$hpcjob_name"; done < <(declare -Fx)
 
 [[ -r /images/app.sif ]] || hpcjob_stop 66 there is no image /images/app.sif
 [[ -e /data/base ]] || hpcjob_stop 66 there is no /data/base
