@@ -233,11 +233,11 @@ def test_two_who_make_the_lock_at_once(folder: Folder, monkeypatch: pytest.Monke
     lock = folder.root / f".lock-{NAME}"
     real, calls = os.open, []
 
-    def another_was_first(path: Any, flags: int, mode: int = 0o777) -> int:
+    def another_was_first(path: Any, flags: int, mode: int = 0o777, **more: Any) -> int:
         if path == lock and flags & os.O_CREAT:
             calls.append(flags)
             os.close(real(lock, os.O_RDWR | os.O_CREAT, 0o666))
-        return real(path, flags, mode)
+        return real(path, flags, mode, **more)
 
     monkeypatch.setattr(os, "open", another_was_first)
     assert folder.get(NAME, **WHAT, make=write, waiting=never).read_bytes() == b"image"
