@@ -60,7 +60,7 @@ _HOST = "the host's"
 # How `clean` is done where the runtime would pass on the environment of the script.
 BY_SCRIPT = "by the script"
 _APPTAINER = {
-    "launch": "prefix of the program", "shared": "--sharens, by the site's options",
+    "launch": "prefix of the program", "shared": "--sharens, for MPI, from 1.3 on",
     "ranks": "a container a rank", "nodes": "yes",
     "sif": "yes", "squashfs": "yes", "directory": "yes", "reference": "pulled at submission, to SIF",
     "bind": "--bind", "bind-file": "--bind", "bind-readonly": "--bind SRC:DST:ro",

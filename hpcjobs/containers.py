@@ -211,7 +211,7 @@ def contain(
 
 
 # Variables that would change what the script itself, the launcher or the runtime do.
-_OF_THE_HOST = re.compile(r"PATH|LD_\w+|BASH_ENV|ENV|SLURM\w*|SRUN_\w+", re.ASCII)
+OF_THE_HOST = re.compile(r"PATH|LD_\w+|BASH_ENV|ENV|SLURM\w*|SRUN_\w+", re.ASCII)
 
 
 def wrap(runtime: Runtime, request: ContainerRequest) -> Invocation:
@@ -221,7 +221,7 @@ def wrap(runtime: Runtime, request: ContainerRequest) -> Invocation:
         PlanError: as of the runtime; or the image's entrypoint stands where `env` would.
     """
     invocation = runtime.wrap(request)
-    inside = {name: value for name, value in request.env.items() if _OF_THE_HOST.fullmatch(name)}
+    inside = {name: value for name, value in request.env.items() if OF_THE_HOST.fullmatch(name)}
     if not inside.keys() & invocation.env.keys():
         return invocation
     if request.entrypoint:

@@ -139,7 +139,10 @@ class JobSpec:
     launcher: str = ""
     """Program that starts the ranks (srun, mpirun, mpiexec, none); by default the site's."""
     mpi: str = "auto"
-    """How ranks find each other: auto, none, or a kind of the launcher's (pmi2, pmix)."""
+    """How MPI runs in the image: auto decides by host and image; bind (the host's MPI), hybrid (the image's own),
+    a kind of the launcher's (pmi2, pmix), container (a launcher in the image, one node), or none."""
+    mpi_check: Literal["", "first", "always", "never"] = ""
+    """When a moment's run before the program shows that its ranks find each other; by default what the site says."""
     template: str = ""
     """A template file to use instead of the site's."""
     directives: tuple[str, ...] = ()
@@ -288,9 +291,33 @@ class MpiConfig:
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     default: str = ""
-    """What `--mpi auto` means here: a kind of the launcher's, or empty for the launcher's own default."""
+    """Kind of the launcher's that is taken where several would do, or where nothing is known of host or image."""
     types: tuple[str, ...] = ()
     """Kinds the launcher offers (srun --mpi=list); empty = not known, so not checked."""
+    lock: str = ""
+    """What `hpcjob mpi host` found here (a file, relative to this one); by default NAME.mpi.lock.yaml beside this file.
+    Without one, the machine is looked at when the first MPI job is submitted."""
+    prefixes: tuple[str, ...] = ()
+    """Folders of MPIs that no module, PATH or library cache leads to."""
+    host: str = ""
+    """The host's MPI to bind, by name or its beginning (mpich, intel-mpi-2021); by default the launcher's or the loaded
+    one."""
+    bind: tuple[str, ...] = ()
+    """What the site's own recipe binds for its MPI: SRC, SRC:DST or SRC:DST:ro; taken instead of what hpcjob finds,
+    and checked."""
+    env: dict[str, str] = field(default_factory=dict)
+    """Variables of that recipe; LD_LIBRARY_PATH, above all."""
+    runtime_option: str = ""
+    """Option of the container runtime that brings the host's MPI: --module=mpich (Shifter), --mpi (Sarus,
+    podman-hpc)."""
+    gpu_library: str = ""
+    """Library to load first in GPU jobs, so that MPI takes GPU memory (Cray: libmpi_gtl_cuda.so.0,
+    libmpi_gtl_hsa.so.0)."""
+    wi4mpi: str = ""
+    """Folder of Wi4MPI, which translates between MPICH and Open MPI; used where nothing else works."""
+    check: Literal["first", "always", "never"] = "first"
+    """When a moment's run before the program shows that its ranks find each other: once for each image, way and
+    launcher; always; or never."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -460,6 +487,9 @@ class ContainerRequest:
     key: ImageKey | None = None
     instance: str | Shell = ""  # name of an instance to start, instead of the program
     service: str = ""  # its name, if it runs beside the job's own program
+    mpi_option: str = ""  # of the runtime, that brings the host's MPI
+    canary: bool = False  # whether it is not the job's program that is wrapped, but what is run before it
+    together: bool = False  # whether its ranks wait for each other, as those of MPI do
     passed: tuple[str, ...] = ()  # variables of the script that the program is to see, besides `env`
     folder: str = ""  # of the job
     launcher: str = "none"  # its kind
@@ -568,6 +598,41 @@ class ServicePlan:
 
 
 @dataclass(frozen=True)
+class Canary:
+    """The program that shows that ranks find each other, and what it must say."""
+
+    arch: str
+    soname: str  # of the MPI library
+    loader: str
+    family: Literal["", "mpich", "openmpi", "abi"]
+    rpath: str = ""  # of the program, with an MPI library in its folders
+    runpath: str = ""  # the folder of the image's own MPI
+    pattern: str = ""  # of bash, that the library's words fit; empty = any
+    planned: str = ""  # the library in words
+
+
+@dataclass(frozen=True)
+class MpiPlan:
+    """How MPI runs in the image, and why. Empty where no image is used."""
+
+    mode: str = ""  # bind, hybrid, site, translate, container, none
+    type: str = ""  # srun --mpi=TYPE; empty = the launcher's own
+    why: str = ""
+    host: str = ""  # the host's MPI: mpich-4.0.2
+    others: dict[str, str] = field(default_factory=dict)  # the ways that were not taken, and why
+    advice: tuple[str, ...] = ()  # what would open them
+    warnings: tuple[str, ...] = ()
+    folder: str = ""  # of links, canary and checks, on the host
+    links: dict[str, str] = field(default_factory=dict)  # in it
+    checks: tuple[str, ...] = ()  # what of the host's files is looked at on each node
+    binds: tuple[Bind, ...] = ()
+    env: dict[str, str] = field(default_factory=dict)
+    canary: Canary | None = None
+    launch: tuple[tuple[str | Shell, ...], ...] = ()  # that starts the canary
+    proven: str = ""  # the file that says that this was seen to work; empty = it is looked at each time
+
+
+@dataclass(frozen=True)
 class Plan:
     """Everything decided: the only thing a template sees. Empty means not asked for."""
 
@@ -590,6 +655,7 @@ class Plan:
     runtime: str = "none"
     launcher: str = "none"
     mpi: str = ""
+    mpi_plan: MpiPlan = field(default_factory=MpiPlan)
     command: tuple[str, ...] = ()
     # Whether the request fixed the shape, or it was filled in: -n without -N leaves the nodes to the scheduler.
     nodes_asked: bool = True

@@ -23,15 +23,19 @@ from hpcjobs.model import (
     Partition,
     Plan,
     RuntimeConfig,
+    Shape,
     Site,
 )
+from hpcjobs.mpi.decide import MODES
+from hpcjobs.mpi.settle import Job, Settled, settle
 from hpcjobs.placement import Placement, Request, place
 from hpcjobs.units import Memory, nearest, parse_indices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from hpcjobs.model import Launcher, Runtime, ServiceSpec, Shape
+    from hpcjobs.model import Launch, Launcher, Runtime, ServiceSpec
+    from hpcjobs.mpi.settle import Known
 
 # What to type for each field; also the fields of one line of text, which end in directives and tables.
 _OPTION = {
@@ -150,7 +154,12 @@ def choose_launcher(spec: JobSpec, site: Site) -> LauncherConfig:
     Raises:
         PlanError: the site has no such launcher.
     """
-    asked = with_defaults(spec, site).launcher
+    spec = with_defaults(spec, site)
+    asked = spec.launcher
+    if spec.mpi == "container":
+        if asked not in ("", "none"):
+            raise PlanError(f"--mpi container uses the launcher in the image, not {asked}", hint="leave out --launcher")
+        return LauncherConfig(kind="none")
     known = {"none": LauncherConfig(kind="none")}
     known.update((config.kind, config) for config in (*reversed(site.launchers), site.launcher))
     if asked and asked not in known:
@@ -161,7 +170,7 @@ def choose_launcher(spec: JobSpec, site: Site) -> LauncherConfig:
 def image_targets(spec: JobSpec, site: Site, workdir: str) -> tuple[str, ...]:
     """Paths that should exist in the image, for `images.facts.inspect` to look for."""
     binds = containers.binds(site, with_defaults(spec, site).bind, workdir)
-    return (*(bind.target for bind in binds if "$" not in bind.target), workdir, "/mnt/0")
+    return (*(bind.target for bind in binds if "$" not in bind.target), workdir, *(f"/mnt/{n}" for n in range(10)))
 
 
 # ------------------------------------------------------------------------------------- the plan
@@ -177,10 +186,12 @@ def resolve(
     launcher: Launcher,
     services: Sequence[tuple[ServiceSpec, ImageFacts, Runtime]] = (),
     dependency: str = "",
+    mpi: Known | None = None,
 ) -> Plan:
     """Everything decided, before anything is queued. `dependency` is in the scheduler's own ids.
 
-    Each service comes with the facts of its image and its runtime.
+    Each service comes with the facts of its image and its runtime. `mpi` is what is known of the MPI of host and
+    image; without it, ranks are left to what site and launcher do by themselves.
 
     Raises:
         PlanError: the job cannot run there so; the message names the limit, the hint what would work.
@@ -191,7 +202,8 @@ def resolve(
     notes = list(_check_scheduler(spec, site))
     name, partition = _partition(spec, site)
     _check_required(spec, site, name, partition)
-    placement = _placement(spec, site, name, fill=launcher.name != "none")
+    inside = spec.mpi == "container"
+    placement = _placement(spec, site, name, fill=launcher.name != "none" or inside)
     if launcher.name not in ("none", "srun"):
         placement = _fixed(placement, site, partition, launcher.name)
     _check_memory(spec)
@@ -201,15 +213,20 @@ def resolve(
             f"the image {image.path} is made for {image.arch}, and this machine is {host.arch}",
             hint=f"build or pull it for {host.arch}",
         )
-    mpi = _mpi(spec, site, launcher.name)
+    even = (placement.nodes_asked or site.scheduler.kind == "local") and (
+        shape.ntasks == shape.nodes * shape.ntasks_per_node
+    )
+    settled = _settled(Job(spec, site, image, runtime, choose_launcher(spec, site), shape, even), mpi)
+    kind = settled.plan.type if settled.plan.mode else _mpi(spec, site, launcher.name)
     array, limit = _array(spec.array)
     workdir = below(host.cwd, spec.workdir)
     job = spec.name or _default_name(spec.command)
     output, error = _logs(spec, host, workdir, job)
     if placement.why:
         notes.append(Note("ranks", f"{shape.ntasks_per_node} on each node", placement.why))
-    if mpi and spec.mpi == "auto":
-        notes.append(Note("mpi", mpi, f"the default of site {site.name}"))
+    if kind and spec.mpi == "auto" and not settled.notes:
+        notes.append(Note("mpi", kind, f"the default of site {site.name}"))
+    notes += settled.notes
 
     choose_runtime(replace(spec, runtime=runtime.name), site, image, files=host.files)
     containers.check_services(spec.services)
@@ -221,17 +238,16 @@ def resolve(
     containers.check_overlays(spec, layers, shape.ntasks)
     request = ContainerRequest(
         image=image,
-        program=spec.command,
+        program=(*settled.wiring.program, *spec.command),
         workdir=workdir,
-        binds=containers.binds(site, spec.bind, workdir),
-        env=_environment(spec, site, shape),
+        binds=(*containers.binds(site, spec.bind, workdir), *settled.plan.binds),
+        env=settled.merged(_environment(spec, site, shape)),
         gpu=site.gpu.kind if shape.gpus_per_node else "none",
-        mpi=mpi,
+        mpi=kind,
         nodes=shape.nodes,
-        ntasks=shape.ntasks,
-        ntasks_per_node=shape.ntasks_per_node,
-        even=(placement.nodes_asked or site.scheduler.kind == "local")
-        and shape.ntasks == shape.nodes * shape.ntasks_per_node,
+        ntasks=1 if inside else shape.ntasks,
+        ntasks_per_node=1 if inside else shape.ntasks_per_node,
+        even=even,
         container_workdir=spec.container_workdir,
         clean_env=spec.clean_env,
         entrypoint=spec.entrypoint,
@@ -241,11 +257,15 @@ def resolve(
         key=host.key,
         folder=host.folder,
         launcher=launcher.name,
+        mpi_option=site.mpi.runtime_option if settled.plan.mode == "site" else "",
+        together=settled.together,
         passed=_passed(site, spec),
     )
     contained = containers.contain(request, runtime, services, site, array=bool(spec.array))
     invocation = contained.invocation
-    launch = launcher.command(shape, mpi=mpi, extra=invocation.launcher_args)
+    launched = Shape() if inside else shape
+    launch = launcher.command(launched, mpi=kind, extra=invocation.launcher_args)
+    canary = _canary(settled, request, runtime, launch)
     return Plan(
         tag=host.tag,
         name=job,
@@ -257,7 +277,7 @@ def resolve(
         output=output,
         error=error,
         shape=shape,
-        launch=_words(launch.argv, invocation),
+        launch=_words(launch.argv, invocation, settled.wiring.before),
         image=image.path,
         image_digest=image.digest,
         image_source=image.source,
@@ -265,7 +285,8 @@ def resolve(
         needed=containers.needed(spec, host, image, workdir),
         runtime=runtime.name,
         launcher=launcher.name,
-        mpi=mpi,
+        mpi=kind,
+        mpi_plan=replace(settled.plan, launch=canary),
         command=spec.command,
         nodes_asked=placement.nodes_asked,
         mem=spec.mem,
@@ -352,9 +373,10 @@ def _as_notes(subject: str, notes: tuple[str, ...]) -> Iterator[Note]:
 
 
 def _words(
-    launcher: tuple[str | shell.Shell, ...], invocation: Invocation
+    launcher: tuple[str | shell.Shell, ...], invocation: Invocation, before: tuple[str, ...]
 ) -> tuple[tuple[str | shell.Shell, ...], ...]:
-    groups = tuple(group for group in (launcher, invocation.argv, invocation.program) if group)
+    inner = (*before, *invocation.argv)
+    groups = tuple(group for group in (launcher, inner, invocation.program) if group)
     return groups if len(groups) > 1 else (shell.program(invocation.program),)
 
 
@@ -645,13 +667,38 @@ def _check_gpus(where: str, node: NodeShape, spec: JobSpec, site: Site, shape: S
         )
 
 
+def _settled(job: Job, known: Known | None) -> Settled:
+    spec, image = job.spec, job.image
+    if image.kind == "none" or known is None:
+        if spec.mpi in MODES and spec.mpi != "none":
+            raise PlanError(
+                f"--mpi {spec.mpi} is about the MPI of an image, and "
+                + ("there is none" if image.kind == "none" else f"what {image.path} has is not known"),
+                hint="leave out --mpi, or name a kind of the launcher's: --mpi pmi2",
+            )
+        return Settled()
+    _mpi(spec, job.site, job.launcher.kind)
+    if spec.mpi == "container" and job.shape.nodes > 1:
+        raise PlanError("a launcher in the image reaches one node", hint="-N 1, or another --mpi")
+    return settle(job, known)
+
+
+def _canary(
+    settled: Settled, request: ContainerRequest, runtime: Runtime, launch: Launch
+) -> tuple[tuple[str | shell.Shell, ...], ...]:
+    """What starts the canary as the program will be started."""
+    if not settled.plan.canary:
+        return ()
+    program = (f"{settled.wiring.folder}/canary",)
+    own = containers.wrap(runtime, replace(request, program=program, entrypoint=False, app="", canary=True))
+    return _words(launch.argv, own, settled.wiring.before)
+
+
 def _mpi(spec: JobSpec, site: Site, launcher: str) -> str:
     """The launcher's kind of MPI; empty for its own default."""
     if spec.mpi == "auto":
         return site.mpi.default if launcher == site.launcher.kind else ""
-    known = ("auto", "none", *site.mpi.types)
-    if spec.mpi in ("bind", "hybrid", "container"):
-        raise PlanError(f"--mpi {spec.mpi} is not in this version", hint=f"there are {', '.join(known)}")
+    known = ("auto", *MODES, *site.mpi.types)
     if site.mpi.types and spec.mpi not in known:
         raise PlanError(f"site {site.name} has no MPI of kind {spec.mpi!r}", hint=nearest(spec.mpi, known))
     return spec.mpi

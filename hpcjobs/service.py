@@ -88,6 +88,8 @@ _LATE = 3600.0
 # Seconds for which partitions and limits that a scheduler reported are believed.
 _LIMITS_AGE = 3600.0
 _LONGEST_PAUSE = 30.0
+# What stands for the program where none was named.
+ANY_PROGRAM = "PROGRAM"
 
 
 class Service:
@@ -124,7 +126,8 @@ class Service:
         from hpcjobs import launchers, plan, render
         from hpcjobs import site as sites
         from hpcjobs.image_service import QUIET, Images
-        from hpcjobs.model import HostFacts
+        from hpcjobs.model import HostFacts, Note
+        from hpcjobs.mpi_service import Mpi
 
         loaded = sites.choose(site, site_file, cached=True)
         scheduler = self._scheduler(loaded.site.scheduler.kind, asdict(loaded.site.scheduler))
@@ -136,6 +139,11 @@ class Service:
         image, runtime = images.choose(asked, final=final)
         services = [(one, *images.for_service(one, asked, image, runtime, final=final)) for one in asked.services]
         pinned = tuple(replace(one, image=images.pinned(one.image, facts)) for one, facts, _ in services)
+        mpi = Mpi(found, loaded.file, self.runner, self._telling or QUIET)
+        folder = self._jobs_folder(found)
+        known, why = mpi.known(asked, image, folder / ".mpi")
+        if not final and not spec.command:  # `mpi plan` of an image as such
+            spec = replace(spec, command=(ANY_PROGRAM,))
         spec = replace(spec, workdir=workdir, image=images.pinned(asked.image, image), services=pinned)
         now, tag = self._clock(), paths.new_tag()
         name = spec.name or (Path(spec.command[0]).name if spec.command else "")
@@ -144,7 +152,7 @@ class Service:
             home=str(Path.home()),
             user=os.environ.get("USER", ""),
             arch=os.uname().machine,
-            folder=str(self._jobs_folder(found) / paths.folder_name(tag, name, now)),
+            folder=str(folder / paths.folder_name(tag, name, now)),
             tag=tag,
             files=images.bind_files(asked),
             key=images.key(asked),
@@ -158,7 +166,10 @@ class Service:
             launcher=launchers.get(plan.choose_launcher(spec, found)),
             services=services,
             dependency=self._dependency(spec.dependency, scheduler),
+            mpi=known,
         )
+        if why:
+            decided = replace(decided, notes=(*decided.notes, Note("mpi", "left to the launcher", why)))
         script = render.render(decided)
         return Prepared(spec, found, decided, script, site_file=str(loaded.file) if site_file else "")
 
@@ -197,8 +208,11 @@ class Service:
         return sent
 
     def _send(self, prepared: Prepared) -> JobRecord:
+        from hpcjobs import mpi_service
+
         plan = prepared.plan
         make_log_folders(plan)
+        mpi_service.place(plan.mpi_plan)
         record = self.store.reserve(draft_record(prepared, self._clock()), job_files(prepared))
         scheduler = self._scheduler(record.scheduler, record.options)
         script = paths.JobFolder(Path(record.folder)).script

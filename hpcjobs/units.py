@@ -186,3 +186,8 @@ def age(seconds: float) -> str:
         if seconds >= unit:
             return f"{int(seconds // unit)}{suffix}"
     return f"{max(0, int(seconds))}s"
+
+
+def version(text: str) -> tuple[int, ...]:
+    """`2.34`, or the numbers in `apptainer version 1.4.5`, as numbers that compare."""
+    return tuple(int(part) for part in re.findall(r"\d+", text))

@@ -30,6 +30,7 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     "Set up": {
         "image": "hpcjobs.cli.image:COMMANDS",
+        "mpi": "hpcjobs.cli.mpi:COMMANDS",
         "doctor": "hpcjobs.cli.doctor:doctor",
         "site": "hpcjobs.cli.site:COMMANDS",
         "template": "hpcjobs.cli.template:COMMANDS",

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 PROGRAM = "hpcjob"
 _JOB_FILES = (".yaml", ".yml")
 # What groups of verbs are about, where they do more than to look.
-_GROUPS = {"image": "Pull, look into, convert, build and sign images."}
+_GROUPS = {
+    "image": "Pull, look into, convert, build and sign images.",
+    "mpi": "Look at the MPI of hosts and images, and how they go together.",
+}
 
 
 class Verb(TyperCommand):

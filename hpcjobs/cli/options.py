@@ -215,7 +215,14 @@ LauncherName = Annotated[
     str,
     option("--launcher", metavar="NAME", panel=_PROGRAM, help="What starts the ranks: srun, mpirun, mpiexec, none."),
 ]
-Mpi = Annotated[str, option("--mpi", metavar="MODE", panel=_PROGRAM, help="auto, none, or a kind: pmi2, pmix.")]
+Mpi = Annotated[
+    str,
+    option("--mpi", metavar="MODE", panel=_PROGRAM, help="auto, bind, hybrid, container, none, or a kind: pmi2, pmix."),
+]
+MpiCheck = Annotated[
+    str,
+    option("--mpi-check", metavar="WHEN", panel=_PROGRAM, help="See that ranks find each other: first, always, never."),
+]
 Env = Annotated[
     list[str] | None,
     option(
@@ -315,3 +322,9 @@ OlderThan = Annotated[
     str, option("--older-than", metavar="TIME", help="Only what was not used for this time; by default 30d.")
 ]
 PruneDryRun = Annotated[bool, option("--dry-run", help="Only tell what would be removed.")]
+
+# --------------------------------------------------------------------------------------------- MPI
+
+LockOutput = Annotated[str, option("-o", "--output", metavar="FILE", help="Write the lock file; - prints it.")]
+Check = Annotated[bool, option("--check", help="Tell what has changed since the lock file was written.")]
+MpiOnNode = Annotated[bool, option("--on-node", help="Look at a node, by a job, and print its id.")]

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         MemPerCpu,
         Modules,
         Mpi,
+        MpiCheck,
         Nodes,
         Ntasks,
         NtasksPerNode,
@@ -106,6 +107,7 @@ def submit(
     runtime: RuntimeName = "",
     launcher: LauncherName = "",
     mpi: Mpi = "",
+    mpi_check: MpiCheck = "",
     env: Env = None,
     bind: Binds = None,
     modules: Modules = None,
@@ -138,51 +140,8 @@ def submit(
 
     hpcjob submit --image app.sif --nodes 4 -- ./solve in.nml
     """
-    options: dict[str, Any] = {
-        "nodes": nodes,
-        "ntasks": ntasks,
-        "ntasks_per_node": ntasks_per_node,
-        "cpus_per_task": cpus_per_task,
-        **_gpus(gpus_per_node),
-        "exclusive": exclusive,
-        **_memory(mem, mem_per_cpu),
-        "time": Duration.parse(time) if time else None,
-        "partition": partition,
-        "account": account,
-        "qos": qos,
-        "constraint": constraint,
-        "reservation": reservation,
-        "licenses": licenses,
-        "hold": hold,
-        "requeue": requeue,
-        "array": array,
-        "dependency": dependency,
-        "directives": tuple(directives or ()),
-        "image": image,
-        "runtime": runtime,
-        "launcher": launcher,
-        "mpi": mpi,
-        "env": _environment(env or ()),
-        "bind": tuple(bind or ()),
-        "modules": tuple(modules or ()),
-        "app": app,
-        "entrypoint": entrypoint,
-        "clean_env": clean_env,
-        "container_workdir": container_workdir,
-        "writable": writable,
-        "overlay": tuple(overlay or ()),
-        "verify": "required" if verify else "",
-        "image_key": image_key,
-        "image_changed": _one_of("--image-changed", image_changed, ("refuse", "warn", "ignore")),
-        "services": _services(services or ()),
-        "name": name,
-        "workdir": workdir,
-        "output": output,
-        "error": error,
-        "template": template,
-        "command": tuple(command or ()),
-    }
-    spec, own_site = _spec(job_file, options)
+    asked = dict(locals())  # what was asked, by the names of the options
+    spec, own_site = request(asked)
     site = site or ("" if site_file else own_site)
     seconds = parse_timeout(timeout)
     if seconds is not None and not wait:
@@ -230,8 +189,38 @@ def resubmit(jobs: Selectors = None, *, json: Json = False) -> int:
 
 # -------------------------------------------------------------------------------------- the request
 
+# Options that are fields of a request as they are.
+_SAME = (
+    "nodes", "ntasks", "ntasks_per_node", "cpus_per_task", "exclusive", "partition", "account", "qos", "constraint",
+    "reservation", "licenses", "hold", "requeue", "array", "dependency", "image", "runtime", "launcher", "mpi", "app",
+    "entrypoint", "clean_env", "container_workdir", "writable", "image_key", "name", "workdir", "output", "error",
+    "template",
+)  # fmt: skip
 
-def _spec(job_file: str, options: Mapping[str, Any]) -> tuple[JobSpec, str]:
+
+def request(options: Mapping[str, Any], *, need_command: bool = True) -> tuple[JobSpec, str]:
+    """The request and the site of its job file, from the options of `submit` by their names.
+
+    Raises:
+        UsageError: an option is not understood, or there is no command.
+    """
+    given = {"requeue": None, **options}
+    values: dict[str, Any] = {
+        **{name: given[name] for name in _SAME if name in given},
+        **_gpus(given["gpus_per_node"]),
+        **_memory(given["mem"], given["mem_per_cpu"]),
+        "time": Duration.parse(given["time"]) if given["time"] else None,
+        "env": _environment(given["env"] or ()),
+        **{name: tuple(given[name] or ()) for name in ("directives", "bind", "modules", "overlay", "command")},
+        "verify": "required" if given["verify"] else "",
+        "image_changed": _one_of("--image-changed", given["image_changed"], ("refuse", "warn", "ignore")),
+        "mpi_check": _one_of("--mpi-check", given["mpi_check"], ("first", "always", "never")),
+        "services": _services(given["services"] or ()),
+    }
+    return _spec(given["job_file"], values, need_command=need_command)
+
+
+def _spec(job_file: str, options: Mapping[str, Any], *, need_command: bool) -> tuple[JobSpec, str]:
     """The request and the site of the job file, overridden by the options; repeatable options add to it."""
     from hpcjobs.model import JobSpec
 
@@ -248,7 +237,7 @@ def _spec(job_file: str, options: Mapping[str, Any]) -> tuple[JobSpec, str]:
         asked = {key: value for key, value in asked.items() if key not in {"mem", "mem_per_cpu"}}
     site = asked.pop("site", "")
     spec = JobSpec(**{**asked, **given})
-    if not spec.command:
+    if need_command and not spec.command:
         raise UsageError(
             f"{job_file} has no command, and none was given" if job_file else "there is no command to run",
             hint=f"hpcjob submit {job_file or '--nodes 4 --image app.sif'} -- ./solve in.nml",

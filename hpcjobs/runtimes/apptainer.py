@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 from hpcjobs import shell
 from hpcjobs.errors import PlanError
 from hpcjobs.model import Invocation, RuntimeConfig
+from hpcjobs.units import version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from hpcjobs.shell import Shell
 
 # Intel GPUs need none: they are device files, and /dev is there by default.
+_SHARENS = (1, 3)
 _GPU = {"nvidia": ("--nv",), "amd": ("--rocm",)}
 
 
@@ -35,6 +37,11 @@ class Apptainer:
     def prefix(self) -> str:
         """What its own variables begin with."""
         return "APPTAINER"
+
+    @property
+    def shares(self) -> bool:
+        """Whether the ranks of a node can have one user namespace, since 1.3; by its version, if that is known."""
+        return "apptainer" in self.config.version and version(self.config.version) >= _SHARENS
 
     def wrap(self, request: ContainerRequest) -> Invocation:
         """The image is entered in the job's working directory, which is bound explicitly.
@@ -60,6 +67,9 @@ class Apptainer:
         )
 
     def _options(self, request: ContainerRequest) -> Iterator[str | Shell]:
+        # Not for copies of a program that is no MPI's: one that comes when the first has ended finds nothing to join.
+        if request.together and request.ntasks_per_node > 1 and self.shares and not request.instance:
+            yield "--sharens"
         yield from _GPU.get(request.gpu, ())
         for bind in request.binds:
             yield from _path(bind.source, bind.target, readonly=bind.readonly, expand=bind.expand)

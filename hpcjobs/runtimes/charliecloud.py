@@ -6,22 +6,25 @@ exist in the image. The environment of the host passes through.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from hpcjobs import shell
+from hpcjobs.containers import OF_THE_HOST
 from hpcjobs.errors import PlanError
 from hpcjobs.model import Bind, Invocation, RuntimeConfig
 from hpcjobs.runtimes import covers
+from hpcjobs.units import version
 
 if TYPE_CHECKING:
-    from hpcjobs.model import ContainerRequest
+    from hpcjobs.model import ContainerRequest, ImageFacts
 
 # The first version that can make the place of a bind, in a layer over the image (-W).
 _OVERLAY = (0, 38)
 # What ch-run itself shares with the host.
 _SHARED = ("/tmp", "/dev", "/proc", "/sys")  # noqa: S108 - ch-run(1), default bind mounts
+# Folders of the host's MPI, which no image has.
+_OWN = "/hpcjob/"
 # A place for a bind that images made by ch-convert have.
 _SPARE = "/mnt/0"
 
@@ -52,7 +55,7 @@ class Charliecloud:
         if request.ntasks_per_node > 1 and not request.even:
             notes.append("each rank has a container of its own, since nodes may get unlike numbers of ranks: add -N")
         argv = [word for bind in binds for word in self._bind(bind, missing)]
-        if request.writable or any(bind.target in missing for bind in binds):
+        if request.writable or any(bind.target in missing or bind.target.startswith(_OWN) for bind in binds):
             argv.insert(0, "-W")
         return Invocation(
             argv=(
@@ -60,23 +63,31 @@ class Charliecloud:
                 *argv,
                 "-c",
                 request.container_workdir or inside,
-                *_join(request.ntasks_per_node if request.even else 1),
+                *_join(request.ntasks_per_node if request.even else 1, canary=request.canary),
                 *_environment(request),
                 *self.config.options,
                 request.image.path,
                 "--",
             ),
             program=request.program,
-            env=dict(request.env),
+            env={name: value for name, value in request.env.items() if not OF_THE_HOST.fullmatch(name)},
             # ch-run 0.31 ends with an error where it is not set, as after --export=NONE.
             setup=(shell.Shell('export USER="${USER:-$(id -un)}"'),),
             serves_files=request.image.kind == "squashfs",
             notes=tuple(notes),
         )
 
+    def spare(self, image: ImageFacts) -> tuple[str, ...]:
+        """Folders of the image to which others can be bound; none where any can be made. /mnt/0 is the job's own."""
+        if self._can_make:
+            return ()
+        return tuple(
+            place for place in (f"/mnt/{number}" for number in range(1, 10)) if place not in (image.missing or ())
+        )
+
     @property
     def _can_make(self) -> bool:
-        return tuple(int(part) for part in re.findall(r"\d+", self.config.version)[:2]) >= _OVERLAY
+        return version(self.config.version) >= _OVERLAY
 
     def _bind(self, bind: Bind, missing: frozenset[str]) -> list[str | shell.Shell]:
         if bind.readonly:
@@ -97,7 +108,7 @@ class Charliecloud:
         return ["-b", shell.expand(text) if bind.expand else text]
 
 
-def _join(ranks: int) -> list[str | shell.Shell]:
+def _join(ranks: int, *, canary: bool) -> list[str | shell.Shell]:
     """One container a node for all its ranks.
 
     Ranks in user namespaces of their own may not open each other's shared memory, and MPI fails or is slow
@@ -106,7 +117,9 @@ def _join(ranks: int) -> list[str | shell.Shell]:
     """
     if ranks == 1:
         return []
-    return [f"--join-ct={ranks}", shell.Shell('--join-tag="hpcjob.$HPCJOB_NATIVE_ID.${HPCJOB_ARRAY_INDEX:-}"')]
+    # What a run that was killed leaves behind, the next one of the same tag would try to join.
+    tag = "hpcjob.$HPCJOB_NATIVE_ID.${HPCJOB_ARRAY_INDEX:-}" + (".canary" if canary else "")
+    return [f"--join-ct={ranks}", shell.Shell(f'--join-tag="{tag}"')]
 
 
 def _environment(request: ContainerRequest) -> list[str]:
@@ -115,6 +128,8 @@ def _environment(request: ContainerRequest) -> list[str]:
     if request.image.environment:
         options.append("--set-env")
         # A value between single quotes is taken as it is, once `$` is not expanded.
-        if request.env:
-            options += ["--env-no-expand", *(f"--set-env={name}='{value}'" for name, value in request.env.items())]
+    # The others reach the program by the script's environment.
+    given = {n: v for n, v in request.env.items() if request.image.environment or OF_THE_HOST.fullmatch(n)}
+    if given:
+        options += ["--env-no-expand", *(f"--set-env={name}='{value}'" for name, value in given.items())]
     return options

@@ -100,7 +100,7 @@ class PodmanHpc:
     def wrap(self, request: ContainerRequest) -> Invocation:
         """Which variables reach the program is said by its modules."""
         ranks = request.ntasks > 1 and request.launcher != "none"
-        module = _HPC_MODULE.get(request.mpi, "--openmpi-pmi2" if ranks else "")
+        module = request.mpi_option or _HPC_MODULE.get(request.mpi, "--openmpi-pmi2" if ranks else "")
         command = self.config.command or self.program
         return Invocation(
             argv=(

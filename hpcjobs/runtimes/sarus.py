@@ -35,6 +35,7 @@ class Sarus:
                 f"--workdir={request.container_workdir or request.workdir}",
                 *(f"--env={name}={value}" for name, value in request.env.items()),
                 *(() if request.entrypoint else ("--entrypoint", "")),
+                *((request.mpi_option,) if request.mpi_option else ()),
                 *self.config.options,
                 store_name(request.image).removeprefix("docker.io/"),
             ),

@@ -35,6 +35,7 @@ class Shifter:
             f"--image=docker:{gateway_name(request.image.source or request.image.path)}",
             *(f"--volume={_volume(bind)}" for bind in request.binds),
             *(("--module=gpu",) if request.gpu == "nvidia" else ()),
+            *((request.mpi_option,) if request.mpi_option else ()),
         )
         return Invocation(
             argv=(

@@ -233,6 +233,9 @@ def _written(site: Site) -> Iterator[Finding]:
     ]
     checks += [(("env", name), partial(shell.variable_name, name)) for name in site.env]
     checks += [(("bind", i), partial(containers.parse_bind, text, expand=True)) for i, text in enumerate(site.bind)]
+    checks += [
+        (("mpi", "bind", i), partial(containers.parse_bind, text, expand=True)) for i, text in enumerate(site.mpi.bind)
+    ]
     if site.scheduler.kind != "local":
         check = partial(plan.check_directive, of_site=True)
         checks += [(("directives", i), partial(check, text)) for i, text in enumerate(site.directives)]

@@ -212,7 +212,7 @@ def test_binds_of_site_and_job_reach_the_container() -> None:
 def test_image_targets_are_what_should_be_there() -> None:
     site = replace(SITE, bind=("/scratch/$USER", "/opt:/o"))
     spec = JobSpec(command=("x",), bind=("data:/d",))
-    assert plan.image_targets(spec, site, "/work") == ("/o", "/d", "/work", "/mnt/0")
+    assert plan.image_targets(spec, site, "/work") == ("/o", "/d", "/work", *(f"/mnt/{n}" for n in range(10)))
 
 
 def test_working_directory_is_the_submission_s_or_below() -> None:
@@ -375,7 +375,7 @@ def test_mpi(asked: str, launcher: str, mpi: str) -> None:
         ({"gpus_per_node": 1}, "partition debug has no GPUs | leave out --gpus-per-node; or -p gpu, which takes it"),
         ({"gpus_per_node": 8, "partition": "gpu"}, "partition gpu: a node has 4 GPUs, and 8 were asked for"),
         ({"gpus_per_node": 1, "partition": "gpu", "gpu_type": "h100"}, "has GPUs of kind a100, not h100"),
-        ({"mpi": "bind"}, "--mpi bind is not in this version | there are auto, none, pmi2, pmix"),
+        ({"mpi": "bind"}, "--mpi bind is about the MPI of an image, and there is none | leave out --mpi"),
         ({"mpi": "pmi22"}, "site alps has no MPI of kind 'pmi22' | did you mean pmi2?"),
     ],
 )  # fmt: skip

@@ -1,0 +1,1 @@
+"""The host's MPI in any container: probed, decided, explained."""
