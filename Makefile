@@ -47,6 +47,7 @@ check: $(STAMP) ## lint, types, layers, shell scripts
 bench: $(STAMP) ## the numbers that this project promises
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python -m benchmarks.images
+	$(BIN)/python -m benchmarks.mpi
 
 clean: ## remove what was made here
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage dist build

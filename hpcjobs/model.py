@@ -300,7 +300,7 @@ class MpiConfig:
     prefixes: tuple[str, ...] = ()
     """Folders of MPIs that no module, PATH or library cache leads to."""
     host: str = ""
-    """The host's MPI to bind, by name or its beginning (mpich, intel-mpi-2021); by default the launcher's or the loaded
+    """The host's MPI to bind, by name or its beginning (mpich, impi-2021); by default the launcher's or the loaded
     one."""
     bind: tuple[str, ...] = ()
     """What the site's own recipe binds for its MPI: SRC, SRC:DST or SRC:DST:ro; taken instead of what hpcjob finds,
@@ -311,8 +311,8 @@ class MpiConfig:
     """Option of the container runtime that brings the host's MPI: --module=mpich (Shifter), --mpi (Sarus,
     podman-hpc)."""
     gpu_library: str = ""
-    """Library to load first in GPU jobs, so that MPI takes GPU memory (Cray: libmpi_gtl_cuda.so.0,
-    libmpi_gtl_hsa.so.0)."""
+    """Path of the library to load first in GPU jobs, so that MPI takes GPU memory (Cray: …/libmpi_gtl_cuda.so.0,
+    …/libmpi_gtl_hsa.so.0)."""
     wi4mpi: str = ""
     """Folder of Wi4MPI, which translates between MPICH and Open MPI; used where nothing else works."""
     check: Literal["first", "always", "never"] = "first"
@@ -553,6 +553,10 @@ class Launcher(Protocol):
     @property
     def name(self) -> str:
         """Its kind."""
+
+    @property
+    def config(self) -> LauncherConfig:
+        """What the site says of it."""
 
     def command(self, shape: Shape, *, mpi: str, extra: tuple[str | Shell, ...] = ()) -> Launch:
         """The command line that starts `shape.ntasks` ranks; `extra` are the runtime's `launcher_args`.

@@ -50,8 +50,9 @@ class Mpi:
 
     @property
     def lock_file(self) -> Path:
-        """The site's lock file, whether it is there or not."""
-        folder = self._file.parent if self._file else paths.config_home() / "sites"
+        """The site's lock file, whether it is there or not; for a site that comes with hpcjob, among the user's own."""
+        built_in = not self._file or self._file.parent == paths.packaged("sites")
+        folder = paths.config_home() / "sites" if built_in or not self._file else self._file.parent
         if self._site.mpi.lock:
             return folder / os.path.expandvars(self._site.mpi.lock)
         return folder / f"{self._site.name}{LOCK_SUFFIX}"
@@ -177,12 +178,18 @@ class Mpi:
         """What planning needs to know, and if it cannot, why not; `folder` is where links are kept.
 
         Nothing is looked at for a job without an image, or of one rank alone.
+
+        Raises:
+            PlanError, SiteError: as of `locked`.
         """
         if image.kind == "none" or spec.mpi == "none" or not _many(spec):
             return None, ""
+        if image.kind == "reference" and self._site.mpi.runtime_option:
+            return Known(MpiImage(path=image.path), None, str(folder)), ""
         if image.kind == "reference" or image.encrypted:
             what = "in the runtime's own store" if image.kind == "reference" else "encrypted"
             return None, f"the image is {what}, so that its MPI was not looked at"
+        self.locked()  # a lock file that is damaged is no reason to do without one
         try:
             seen = self.image(spec, image)
             host = self.host(spec.modules)

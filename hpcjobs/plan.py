@@ -216,7 +216,7 @@ def resolve(
     even = (placement.nodes_asked or site.scheduler.kind == "local") and (
         shape.ntasks == shape.nodes * shape.ntasks_per_node
     )
-    settled = _settled(Job(spec, site, image, runtime, choose_launcher(spec, site), shape, even), mpi)
+    settled = _settled(Job(spec, site, image, runtime, launcher.config, shape, even), mpi)
     kind = settled.plan.type if settled.plan.mode else _mpi(spec, site, launcher.name)
     array, limit = _array(spec.array)
     workdir = below(host.cwd, spec.workdir)
@@ -678,6 +678,9 @@ def _settled(job: Job, known: Known | None) -> Settled:
             )
         return Settled()
     _mpi(spec, job.site, job.launcher.kind)
+    if spec.mpi == "site" and not job.site.mpi.runtime_option:
+        hint = "add mpi.runtime_option to the site's file, or choose another --mpi"
+        raise PlanError(f"site {job.site.name} names no option of {job.runtime.name} for MPI", hint=hint)
     if spec.mpi == "container" and job.shape.nodes > 1:
         raise PlanError("a launcher in the image reaches one node", hint="-N 1, or another --mpi")
     return settle(job, known)

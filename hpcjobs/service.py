@@ -127,6 +127,7 @@ class Service:
         from hpcjobs import site as sites
         from hpcjobs.image_service import QUIET, Images
         from hpcjobs.model import HostFacts, Note
+        from hpcjobs.mpi import settle
         from hpcjobs.mpi_service import Mpi
 
         loaded = sites.choose(site, site_file, cached=True)
@@ -145,6 +146,9 @@ class Service:
         if not final and not spec.command:  # `mpi plan` of an image as such
             spec = replace(spec, command=(ANY_PROGRAM,))
         spec = replace(spec, workdir=workdir, image=images.pinned(asked.image, image), services=pinned)
+        starter = plan.choose_launcher(spec, found)
+        if known and known.host:
+            starter = settle.understanding(starter, known.host)
         now, tag = self._clock(), paths.new_tag()
         name = spec.name or (Path(spec.command[0]).name if spec.command else "")
         host = HostFacts(
@@ -163,7 +167,7 @@ class Service:
             image,
             host,
             runtime=runtime,
-            launcher=launchers.get(plan.choose_launcher(spec, found)),
+            launcher=launchers.get(starter),
             services=services,
             dependency=self._dependency(spec.dependency, scheduler),
             mpi=known,

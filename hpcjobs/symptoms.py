@@ -51,7 +51,7 @@ _OF_SCRIPT = {
     65: "submit it again; or let it run all the same: --image-changed warn",
     66: "keep it on a file system that the nodes see",
     69: "the lines above tell more",
-    76: "hpcjob mpi plan tells what was planned and why; --mpi-check never starts the program all the same",
+    76: "hpcjob mpi plan tells what was planned, why, and which other ways there are (--mpi)",
     78: "hpcjob mpi host --check tells what has changed, and hpcjob mpi host -o FILE writes the lock file anew",
     72: "was the folder removed, or is it on a file system that the nodes do not see?",
 }

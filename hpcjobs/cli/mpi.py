@@ -120,7 +120,7 @@ def _check(service: Mpi, *, json: bool) -> int:
         out.dump(lock=str(service.lock_file), changes=[asdict(change) for change in changes])
     else:
         for change in changes:
-            out.say(out.clean(str(change)))
+            out.say(out.clean(f"{change.what}: {change.text}"))
         out.tell(f"{len(changes) or 'no'} change{'s' * (len(changes) != 1)} since {locked.made}")
         if changes:
             out.hint(f"hpcjob mpi host -o {out.short(str(service.lock_file))}")
@@ -319,7 +319,8 @@ plan.without = {"wait", "timeout", "dry_run", "hold", "dependency", "array"}  # 
 def _plan_lines(prepared: Prepared) -> Iterator[str]:
     decided = prepared.plan.mpi_plan
     if not decided.mode:
-        why = next((note.why for note in prepared.plan.notes if note.subject == "mpi"), "one rank needs no MPI")
+        asked = "no MPI was asked for" if prepared.spec.mpi == "none" else "one rank needs nobody to find the others"
+        why = next((note.why for note in prepared.plan.notes if note.subject == "mpi"), asked)
         yield from _pairs((("mode", f"left to {prepared.plan.launcher}"), ("why", why)))
         return
     kind = f" (srun --mpi={decided.type})" if decided.type else ""
@@ -334,7 +335,7 @@ def _plan_lines(prepared: Prepared) -> Iterator[str]:
         *(("set", f"{name}={value}") for name, value in decided.env.items()),
         ("links", _links(decided)),
         ("on nodes", f"{len(decided.checks)} files are compared before the job starts" if decided.checks else ""),
-        ("check", _checked(decided)),
+        ("check", _checked(prepared)),
     ))  # fmt: skip
 
 
@@ -348,9 +349,13 @@ def _links(decided: MpiPlan) -> str:
     return ", ".join(front[:_SHOWN]) + more
 
 
-def _checked(decided: MpiPlan) -> str:
+def _checked(prepared: Prepared) -> str:
+    decided = prepared.plan.mpi_plan
     if not decided.canary:
-        return ""
+        none = next((f"none: {note.why}" for note in prepared.plan.notes if note.subject == "check"), "")
+        alone = prepared.plan.shape.ntasks == 1 or decided.mode in ("none", "container")
+        off = prepared.spec.mpi_check == "never" or prepared.site.mpi.check == "never"
+        return none or ("" if alone or off else "none: it was seen to work before")
     once = "once" if decided.proven else "each time"
     planned = f", that they run {decided.canary.planned}" if decided.canary.planned else ""
     return f"{once}, before the program: that all ranks find each other, on all nodes{planned}"

@@ -23,7 +23,7 @@ from hpcjobs.mpi.facts import interface
 from hpcjobs.units import version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from hpcjobs.mpi.facts import (
         Family,
@@ -58,7 +58,8 @@ class Question:
     runtime: str = "apptainer"
     launcher: str = "srun"  # its kind
     command: str = ""  # and its path, where the site gives one
-    types: tuple[str, ...] = ()  # of the launcher, where the host was not probed
+    types: tuple[str, ...] = ()  # of the launcher, as the site says; empty = as it was found
+    launchers: tuple[str, ...] = ()  # kinds that may be chosen on the site
     default: str = ""  # the type that the site says
     nodes: int = 1
     ntasks: int = 1
@@ -167,7 +168,8 @@ def override(question: Question, asked: str) -> Decision:
     wanted = _WAYS[mode](replace(question, default=asked) if asked not in MODES else question)
     if mode in _HOSTS and wanted.host_mpi is None:
         # Nothing could be bound, so nothing of what was asked for would be done.
-        return Decision(chosen=wanted, others=_all(table), asked=True)
+        others = tuple(each for each in _all(table) if each.mode != mode)
+        return Decision(chosen=wanted, others=others, asked=True)
     if asked not in MODES and wanted.type != asked:
         told = wanted.why if not wanted.open else f"{asked} is not what ranks and launcher have in common: {wanted.why}"
         wanted = replace(wanted, type=asked, warnings=(*wanted.warnings, told))
@@ -176,7 +178,7 @@ def override(question: Question, asked: str) -> Decision:
     if mode == "container" and _fits_inside(question):
         wanted = replace(wanted, warnings=())
     chosen = replace(wanted, open=True, why="asked for")
-    others = tuple(each for each in _all(table) if (each.mode, each.type) != (chosen.mode, chosen.type))
+    others = tuple(each for each in _all(table) if each.mode != chosen.mode)
     return Decision(chosen=chosen, others=others, warnings=wanted.warnings, sure=False, asked=True)
 
 
@@ -236,6 +238,10 @@ def _known(question: Question) -> bool:
 
 def _unknown(question: Question) -> Decision:
     """Nothing speaks for or against: what the launcher does by itself, and the guard tells whether that was right."""
+    if question.flag:
+        why = f"{question.flag} of {question.runtime} brings the host's MPI"
+        warning = "whether the program is built with MPICH, as that needs, was not seen"
+        return Decision(chosen=Option(mode="site", type=question.default, why=why), warnings=(warning,), sure=False)
     why = "the way of the site's launcher" if not question.default else "the site's default"
     lacking = "the program's MPI could not be seen" if not family(question.image) else "the host's MPI is not known"
     return Decision(
@@ -257,12 +263,23 @@ def launcher(question: Question) -> HostLauncher | None:
         named = [each for each in kinds if each.command == question.command]
         if named or "/" in question.command:
             return next(iter(named), None)
-    return next(iter(kinds), None)
+    return next(iter(understanding(kinds)), None)
+
+
+# Whose options hpcjob's launchers of those names write: both MPICH and Open MPI install programs of both names.
+_OPTIONS = {"mpirun": ("openmpi", "prrte"), "mpiexec": ("hydra", "intel", "pals")}
+
+
+def understanding(launchers: Sequence[HostLauncher]) -> list[HostLauncher]:
+    """Those that understand the options of their kind; all, if none does."""
+    fitting = [each for each in launchers if each.flavour in _OPTIONS.get(each.kind, (each.flavour,))]
+    return fitting or list(launchers)
 
 
 def _types(question: Question) -> tuple[str, ...]:
+    """What the site says wins: srun lists plug-ins too that do not load."""
     found = launcher(question)
-    return (found.types if found else ()) or question.types
+    return question.types or (found.types if found else ())
 
 
 def _inside(image: MpiImage) -> ImageMpi | None:
@@ -357,6 +374,8 @@ def _launcher_shown(question: Question) -> str:
     found = launcher(question)
     names = {"hydra": "hydra", "intel": "Intel MPI", "openmpi": "Open MPI", "prrte": "Open MPI", "pals": "PALS"}
     whose = names.get(_flavour(question), "")
+    if question.launcher == "none":
+        return "a job without a launcher"
     text = f"{question.launcher} of {whose}" if whose else question.launcher
     return f"{text} {found.version}" if found and found.version else text
 
@@ -366,7 +385,9 @@ def _other_launcher(question: Question, wanted: str) -> str:
     flavours = {"mpich": ("hydra", "intel"), "openmpi": ("openmpi", "prrte")}.get(wanted, ())
     for each in question.host.launchers if question.host else ():
         if each.flavour in flavours and each.kind != question.launcher:
-            return f"--launcher {each.kind} ({each.command})"
+            there = f"--launcher {each.kind}"
+            entry = f"launchers: [{{kind: {each.kind}, command: {each.command}}}]"
+            return there if each.kind in question.launchers else f"{there}, with `{entry}` in the site's file"
     if question.launcher == "srun":
         kind = "pmi2" if wanted == "mpich" else "pmix"
         return f"a Slurm with --mpi={kind}, or rebuild the image with {_instead(question)}"
@@ -375,7 +396,8 @@ def _other_launcher(question: Question, wanted: str) -> str:
 
 def _instead(question: Question) -> str:
     """The family that the launcher starts."""
-    by_types = "Open MPI" if any(kind.startswith("pmix") for kind in _types(question)) else "MPICH"
+    types = _types(question)
+    by_types = "Open MPI" if _PMI2 not in types and any(kind.startswith("pmix") for kind in types) else "MPICH"
     flavours = {"hydra": "MPICH", "intel": "MPICH", "pals": "MPICH", "openmpi": "Open MPI", "prrte": "Open MPI 5"}
     return flavours.get(_flavour(question), by_types)
 
@@ -491,6 +513,22 @@ def _lacks_interface(question: Question, mpi: HostMpi) -> tuple[str, str] | None
 _SHOWN = 5
 
 
+# What compilers bring, each with its family of symbol versions (libstdc++, "ABI Policy and Guidelines").
+COMPILER = {
+    "libstdc++.so.6": "GLIBCXX", "libgcc_s.so.1": "GCC", "libgfortran.so.5": "GFORTRAN", "libquadmath.so.0": "QUADMATH",
+    "libgomp.so.1": "GOMP", "libatomic.so.1": "LIBATOMIC",
+}  # fmt: skip
+
+
+def brought(library: Library, host: MpiHost, mpi: HostMpi, image: MpiImage) -> bool:
+    """Whether it is a compiler's, and the image has one that is new enough for all that the host's MPI loads."""
+    family = COMPILER.get(library.name)
+    if not family or family not in image.provides:
+        return False
+    needs = (each.needs.get(family, "") for each in libraries(host, mpi))
+    return max(map(version, needs), default=()) <= version(image.provides[family])
+
+
 def left_out(host: MpiHost, mpi: HostMpi, image: MpiImage) -> tuple[Library, ...]:
     """What only plug-ins need and the image's glibc is too old for: those plug-ins are passed over then."""
     has = image.provides.get("GLIBC") or image.libc_version
@@ -535,14 +573,16 @@ def _lacks_libc(question: Question, mpi: HostMpi) -> tuple[str, str] | None:
         return None
     optional = set(mpi.optional)
     needed = [
-        (each.needs.get("GLIBC", ""), each.name) for each in libraries(question.host, mpi) if each.path not in optional
+        (each.needs.get("GLIBC", ""), each.name)
+        for each in libraries(question.host, mpi)
+        if each.path not in optional and not brought(each, question.host, mpi, image)
     ]
     needed += [(each.needs.get("GLIBC", ""), f"a plug-in in {each.path}") for each in mpi.folders]
     needs, what = max(needed, key=lambda each: version(each[0]), default=("", ""))
     if version(needs) <= version(has):
         return None
     return (
-        f"{what} of the host needs glibc {needs}, and the image has {has}",
+        f"{what} of the host needs glibc {needs}, and the image has {image.libc_version or has}",
         f"rebuild the image on a system with glibc {needs} or newer",
     )
 

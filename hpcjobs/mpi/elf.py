@@ -23,6 +23,7 @@ _ARCH = {
 _MOST_PARTS, _MOST_TAGS, _MOST_SYMBOLS, _MOST_VERSIONS = 20_000, 10_000, 2_000_000, 20_000
 _LONGEST = 65536  # C++ has names of some thousands of bytes
 # GLIBC_2.34, GLIBCXX_3.4.30, CXXABI_1.3.13, GCC_4.2.0, GFORTRAN_8; not GLIBC_PRIVATE.
+_NUMBERED = {"GLIBC_ABI_DT_RELR": "GLIBC_2.36"}  # which no older one has (glibc's NEWS for 2.36)
 _VERSION = re.compile(r"([A-Z]+)_(\d+(?:\.\d+)*)")
 
 
@@ -218,7 +219,7 @@ def _text(names: bytes, at: int) -> str:
 def _newest(names: Iterator[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name in names:
-        if match := _VERSION.fullmatch(name):
+        if match := _VERSION.fullmatch(_NUMBERED.get(name, name)):
             family, number = match[1], match[2]
             if version(number) > version(found.get(family, "")):
                 found[family] = number

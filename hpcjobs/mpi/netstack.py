@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 
 from hpcjobs.mpi import decide
 from hpcjobs.mpi.facts import interface, is_libc
-from hpcjobs.units import version
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -28,12 +27,6 @@ if TYPE_CHECKING:
 # Where the host's folders are shown in containers whose runtime can make such places.
 HOST = "/hpcjob/host"
 LINKS = "/hpcjob/mpi"
-# What compilers bring: the newer of two is the right one, and each has its family of symbol versions (its manual;
-# libstdc++, "ABI Policy and Guidelines").
-_COMPILER = {
-    "libstdc++.so.6": "GLIBCXX", "libgcc_s.so.1": "GCC", "libgfortran.so.5": "GFORTRAN", "libquadmath.so.0": "QUADMATH",
-    "libgomp.so.1": "GOMP", "libatomic.so.1": "LIBATOMIC",
-}  # fmt: skip
 # What many programs use besides MPI: the image's own is the better one for them.
 _COMMON = re.compile(
     r"lib(?:ssl|crypto|curl|krb5\w*|k5crypto|gssapi_krb5|com_err|keyutils|selinux|systemd|udev|z|zstd|lzma|bz2|lz4"
@@ -51,6 +44,8 @@ class Mount:
 
     source: str
     target: str
+    readonly: bool = False
+    expand: bool = False  # whether $NAME is expanded on the node
 
 
 @dataclass(frozen=True)
@@ -74,7 +69,7 @@ def build(
     host: MpiHost,
     image: MpiImage,
     *,
-    spare: Sequence[str] = (),
+    spare: Sequence[str] | None = None,
     preload: bool = False,
     gpu_preload: str = "",
     library_path: str = "",
@@ -82,7 +77,7 @@ def build(
 ) -> NetStack:
     """The net stack of `mpi` for the program of `image`.
 
-    `spare` are folders that the image has for binds, where the runtime cannot make others. With `preload` the
+    `spare` are folders that the image has for binds; None where the runtime can make any. With `preload` the
     host's MPI is loaded before the program's own search begins; `gpu_preload` is the library that lets it take GPU
     memory (GTL). `library_path` stands in the place of the image's own LD_LIBRARY_PATH; `also` are more folders.
 
@@ -90,9 +85,13 @@ def build(
         NoPlaceError: there are fewer spare folders than are needed.
     """
     dropped = decide.left_out(host, mpi, image)
-    found = tuple(each for each in decide.libraries(host, mpi) if not is_libc(each.name) and each not in dropped)
+    found = tuple(
+        each
+        for each in decide.libraries(host, mpi)
+        if not is_libc(each.name) and each not in dropped and not decide.brought(each, host, mpi, image)
+    )
     front, tail = _sort(found, image)
-    inside_prefix = _inside(mpi.prefix)
+    inside_prefix = _inside("" if _is_shared(mpi.prefix, found) else mpi.prefix)
     linked = [each for each in (*front, *tail) if not inside_prefix(each.path)]
     names = _names(mpi, image)
     wanted = [*names.values(), *(each.path for each in linked), *([gpu_preload] if gpu_preload else [])]
@@ -122,13 +121,11 @@ def _sort(found: Iterable[Library], image: MpiImage) -> tuple[list[Library], lis
     """What comes before the image's own libraries, and what after."""
     front: list[Library] = []
     tail: list[Library] = []
-    libraries = tuple(found)
-    for each in libraries:
-        family = _COMPILER.get(each.name)
+    for each in found:
+        family = decide.COMPILER.get(each.name)
         if family:
-            needs = max((other.needs.get(family, "") for other in libraries), key=version)
-            newer = version(needs) > version(image.provides.get(family, "0"))
-            (front if newer and family in image.provides else tail).append(each)
+            # The image's, if it has one, is too old, or this one would not be here.
+            (front if family in image.provides else tail).append(each)
         else:
             (tail if _COMMON.fullmatch(each.name) else front).append(each)
     return front, tail
@@ -151,6 +148,15 @@ def _first(mpi: HostMpi, image: MpiImage, places: _Places) -> Iterator[str]:
     for name in image.program.needed if image.program else ():
         if decide.provider(mpi, name):
             yield f"{places.links}/front/{name}"
+
+
+def _is_shared(prefix: str, found: Iterable[Library]) -> bool:
+    """Whether a prefix holds more than its MPI, as a conda environment or a view of Spack does.
+
+    Then single files of it are linked, so that the rest stays out of the program's way.
+    """
+    inside = _inside(prefix)
+    return any(inside(each.path) and (each.name in decide.COMPILER or _COMMON.fullmatch(each.name)) for each in found)
 
 
 def _inside(prefix: str) -> _Inside:
@@ -194,8 +200,8 @@ def _shadowed(image: MpiImage) -> tuple[str, ...]:
 class _Places:
     """Where each folder of the host is in the container."""
 
-    def __init__(self, folders: Sequence[Folder], *, shadowed: Sequence[str], spare: Sequence[str]) -> None:
-        self._spare = list(spare)
+    def __init__(self, folders: Sequence[Folder], *, shadowed: Sequence[str], spare: Sequence[str] | None) -> None:
+        self._spare = None if spare is None else list(spare)
         self._shadowed = shadowed
         self.links = self._next(LINKS)
         self.mounts = tuple(Mount(each.path, self._place(each)) for each in folders)
@@ -205,18 +211,16 @@ class _Places:
             return folder.path
         hides = any(path.startswith(f"{folder.path.rstrip('/')}/") for path in self._shadowed)
         is_system = folder.path.rstrip("/") in _SYSTEM or folder.path.startswith(("/usr/", "/lib", "/etc/", "/var/"))
-        if hides or is_system or self._spare:
+        if hides or is_system or self._spare is not None:
             return self._next(f"{HOST}{folder.path}")
         return folder.path
 
     def _next(self, wanted: str) -> str:
-        if not self._spare:
+        if self._spare is None:
             return wanted
-        if self._spare == [""]:
+        if not self._spare:
             raise NoPlaceError
-        place = self._spare.pop(0)
-        self._spare = self._spare or [""]
-        return place
+        return self._spare.pop(0)
 
     def __call__(self, path: str) -> str:
         """Where a file or folder of the host is inside."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from hpcjobs import capabilities
+from hpcjobs.containers import parse_bind
 from hpcjobs.errors import PlanError
 from hpcjobs.model import Bind, MpiPlan, Note
 from hpcjobs.mpi import decide, netstack, wiring
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from hpcjobs.mpi.decide import Decision, Question
     from hpcjobs.mpi.facts import MpiHost, MpiImage
 
+# Runtimes that have an option of their own for the host's MPI.
+_WITH_OPTION = ("shifter", "sarus", "podman-hpc")
+# Those that cannot show a file or folder at any place.
+_PARTICULAR = ("shifter", "sarus")
 # Ways in which ranks find each other: what they share on a node matters.
 _TOGETHER = ("bind", "hybrid", "site", "translate")
 
@@ -69,6 +74,15 @@ class Job:
     even: bool  # whether each node is sure to get as many ranks
 
 
+def understanding(config: LauncherConfig, host: MpiHost) -> LauncherConfig:
+    """The launcher as the site says it, or by its path where its name alone would start another MPI's."""
+    kinds = [each for each in host.launchers if each.kind == config.kind]
+    fitting = decide.understanding(kinds)
+    if config.command or not fitting or fitting[0] is kinds[0]:
+        return config
+    return replace(config, command=fitting[0].command)
+
+
 def question(job: Job, known: Known) -> Question:
     """What is to be decided for a job."""
     site, launcher = job.site, job.launcher
@@ -80,12 +94,13 @@ def question(job: Job, known: Known) -> Question:
         launcher=launcher.kind,
         command=launcher.command,
         types=site.mpi.types if launcher.kind == "srun" else (),
+        launchers=(site.launcher.kind, *(each.kind for each in site.launchers)),
         default=site.mpi.default if own else "",
         nodes=job.shape.nodes,
         ntasks=job.shape.ntasks,
         host_mpi=site.mpi.host,
         modules=(*site.modules, *job.spec.modules),
-        flag=site.mpi.runtime_option,
+        flag=site.mpi.runtime_option if job.runtime.name in _WITH_OPTION else "",
         wi4mpi=bool(site.mpi.wi4mpi),
         can_mount="bind" in capabilities.TABLE.get(job.runtime.name, {"bind": ""}),
     )
@@ -112,6 +127,7 @@ def settle(job: Job, known: Known) -> Settled:
     asked, site, shape = question(job, known), job.site, job.shape
     around = Surroundings(
         spare=_spare(job),
+        data=known.host.data if known.host and _spare(job) is None and job.runtime.name not in _PARTICULAR else (),
         shares=_shares(job),
         ntasks=shape.ntasks,
         ntasks_per_node=shape.ntasks_per_node,
@@ -135,8 +151,8 @@ def refusal(decision: Decision) -> PlanError:
     return PlanError(f"{decision.chosen.why}{ways}", hint=hint)
 
 
-def _spare(job: Job) -> tuple[str, ...]:
-    places: Callable[[ImageFacts], tuple[str, ...]] = getattr(job.runtime, "spare", lambda _: ())
+def _spare(job: Job) -> tuple[str, ...] | None:
+    places: Callable[[ImageFacts], tuple[str, ...] | None] = getattr(job.runtime, "spare", lambda _: None)
     return places(job.image)
 
 
@@ -149,8 +165,8 @@ def _shares(job: Job) -> bool:
 
 def _recipe(site: Site) -> Iterator[Mount]:
     for text in site.mpi.bind:
-        source, _, rest = text.partition(":")
-        yield Mount(source, rest.partition(":")[0] or source)
+        bind = parse_bind(text, expand=True)
+        yield Mount(bind.source, bind.target, bind.readonly, expand="$" in bind.source + bind.target)
 
 
 def _plan(decision: Decision, asked: Question, wired: Wiring) -> MpiPlan:
@@ -161,9 +177,9 @@ def _plan(decision: Decision, asked: Question, wired: Wiring) -> MpiPlan:
         type=chosen.type if asked.launcher == "srun" else "",
         why=chosen.why,
         host=chosen.host_mpi.name if chosen.host_mpi else "",
-        others={_named(each): each.why for each in decision.others},
+        others={each.mode: f"it would work too: {each.why}" if each.open else each.why for each in decision.others},
         advice=decision.advice,
-        warnings=(*decision.warnings, *wired.warnings),
+        warnings=(*decision.warnings, *wired.warnings, *_not_found(asked)),
         links=dict(stack.links) if stack else {},
         checks=netstack.checks(stack) if stack else (),
         env=dict(wired.env),
@@ -171,8 +187,10 @@ def _plan(decision: Decision, asked: Question, wired: Wiring) -> MpiPlan:
     )
 
 
-def _named(option: decide.Option) -> str:
-    return f"{option.mode} ({option.type})" if option.type and option.open else option.mode
+def _not_found(asked: Question) -> Iterator[str]:
+    program = asked.image.program
+    if program and program.kind == "missing":
+        yield f"{program.path} is not found in the image or in what is shown there: planned by the image's own MPI"
 
 
 def _proof(plan: MpiPlan, job: Job, known: Known) -> str:
@@ -181,8 +199,9 @@ def _proof(plan: MpiPlan, job: Job, known: Known) -> str:
         return ""
     told = [
         job.image.digest, job.site.name, plan.mode, plan.type, plan.host, plan.links, plan.checks, plan.env,
-        job.runtime.name, job.launcher.kind, job.launcher.command, plan.canary and plan.canary.soname,
-        known.image.program and known.image.program.path,
+        asdict(job.runtime.config), asdict(job.launcher), plan.canary and plan.canary.soname,
+        known.image.program and known.image.program.path, job.site.modules, job.spec.modules, job.shape.nodes > 1,
+        job.shape.ntasks_per_node > 1,
     ]  # fmt: skip
     return f"proven-{wiring.short_hash(json.dumps(told, sort_keys=True).encode())}"
 
@@ -197,7 +216,7 @@ def _placed(plan: MpiPlan, wired: Wiring, known: Known, proof: str) -> MpiPlan:
     return replace(
         plan,
         folder=folder,
-        binds=tuple(Bind(each.source or folder, each.target) for each in shown),
+        binds=tuple(Bind(each.source or folder, each.target, each.readonly, each.expand) for each in shown),
         proven=f"{known.folder}/{proof}" if plan.canary and proof else "",
     )
 

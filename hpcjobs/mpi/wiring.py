@@ -12,6 +12,7 @@ from hpcjobs.model import Canary
 from hpcjobs.mpi import canary, decide, netstack
 from hpcjobs.mpi.facts import interface
 from hpcjobs.mpi.netstack import LINKS, Mount, NetStack
+from hpcjobs.shell import Shell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -34,7 +35,8 @@ _WORDS = {
 _FAMILIES = {"mpich": "MPICH", "openmpi": "OMPI"}
 # Against what user namespaces forbid: Open MPI's copies from one rank to another, UCX's files of shared memory.
 _NO_CMA = {"OMPI_MCA_btl_vader_single_copy_mechanism": "none", "OMPI_MCA_smsc": "^cma"}
-_NO_LINK = {"UCX_POSIX_USE_PROC_LINK": "n"}
+# Its long messages take CMA, which must be left out too, unless somebody has chosen otherwise.
+_NO_LINK = {"UCX_POSIX_USE_PROC_LINK": "n", "UCX_TLS": Shell('"${UCX_TLS:-^cma}"')}
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,10 @@ _RUN = """
 hpcjob_canary() {
   local seen=$1 wrong
   timeout --kill-after=10 300 "${@:7}" >"$seen.out" 2>"$seen.err" </dev/null || true
-  wrong=$(hpcjob_judge "$seen.out" "$seen.err" "${@:2:4}") || hpcjob_stop 76 "$wrong, as was seen"
+  if ! wrong=$(hpcjob_judge "$seen.out" "$seen.err" "${@:2:4}"); then
+    printf 'hpcjob: %s\\n' "$wrong" >&2
+    exit 76
+  fi
   [[ -z $6 ]] || touch "$6"
 }
 """
@@ -96,7 +101,8 @@ def short_hash(data: bytes) -> str:
 class Surroundings:
     """What of site and job matters for the wiring."""
 
-    spare: tuple[str, ...] = ()  # folders of the image for binds, where the runtime makes none
+    spare: tuple[str, ...] | None = None  # folders of the image for binds; None where the runtime can make any
+    data: tuple[str, ...] = ()  # what the host's network and launchers need at its own place
     shares: bool = False  # whether the ranks of a node share one container, or its namespaces
     ntasks: int = 1
     ntasks_per_node: int = 1
@@ -123,15 +129,40 @@ def wire(decision: Decision, question: Question, around: Surroundings) -> Wiring
         made = Wiring(env=_apart(image, around), before=_scrubbed(question), folder=_links(around.spare))
     else:
         made = Wiring(folder=_links(around.spare))
+    made = _with_data(made, chosen, around)
     if not around.check or around.ntasks == 1:
         return made
     guard, why = _guard(decision, question)
+    if guard and not made.folder:
+        guard, why = None, "the image has no folder (/mnt/1) in which the container could see it"
     mounts = made.mounts or ((Mount("", made.folder),) if guard else ())
     return replace(made, guard=guard, unguarded=why, mounts=mounts)
 
 
-def _links(spare: Sequence[str]) -> str:
-    return spare[0] if spare else LINKS
+def _links(spare: Sequence[str] | None) -> str:
+    """Where the folder of links and canary is inside; empty if it has no place."""
+    return LINKS if spare is None else next(iter(spare), "")
+
+
+# What ranks that are wired up by PMIx, Cray's PMI or PALS talk to: the batch system's own.
+_TALKED_TO = ("/var/spool/", "/run/", "/var/run/")
+
+
+def _with_data(made: Wiring, chosen: Option, around: Surroundings) -> Wiring:
+    """With what the host's library reads at fixed places; of the image's own library only what it talks to."""
+    wired = chosen.type.startswith(("pmix", "cray"))
+    if chosen.mode in ("bind", "translate"):
+        shown = around.data
+    else:
+        shown = tuple(each for each in around.data if wired and each.startswith(_TALKED_TO))
+    if not shown:
+        return made
+    stack = made.stack or NetStack()
+    return replace(
+        made,
+        mounts=(*made.mounts, *(Mount(each, each) for each in shown)),
+        stack=replace(stack, needed=(*stack.needed, *shown)),
+    )
 
 
 def _bound(chosen: Option, mpi: HostMpi, host: MpiHost, question: Question, around: Surroundings) -> Wiring:
@@ -150,7 +181,7 @@ def _bound(chosen: Option, mpi: HostMpi, host: MpiHost, question: Question, arou
         )
     except netstack.NoPlaceError:
         raise PlanError(
-            f"the image has too few folders (/mnt/0 to /mnt/9) to show {mpi.product} {mpi.version} of the host",
+            f"the image has too few folders (/mnt/1 to /mnt/9) to show {mpi.product} {mpi.version} of the host",
             hint="make the image with a newer Charliecloud (0.38), use --runtime apptainer, or --mpi hybrid",
         ) from None
     env = {**_apart_bound(mpi, around), **stack.env}
@@ -196,13 +227,14 @@ def _by_recipe(mpi: HostMpi, question: Question, around: Surroundings) -> Wiring
         files=tuple(
             each for each in decide.libraries(question.host, mpi) if _covered(each.path, around.recipe)
         ) if question.host else (),
-        needed=tuple(each.source for each in around.recipe if "$" not in each.source),
+        needed=tuple(each.source for each in around.recipe if not each.expand),
     )  # fmt: skip
     warnings = tuple(f"the site's recipe (mpi.bind): {text}" for text in _doubts(mpi, question, around))
     folder = _links(around.spare)
-    return Wiring(
-        mounts=(Mount("", folder), *around.recipe), env=stack.env, stack=stack, folder=folder, warnings=warnings
-    )
+    env = {**_apart_bound(mpi, around), **stack.env}
+    if around.gpu_library:
+        env |= {"LD_PRELOAD": around.gpu_library, "MPICH_GPU_SUPPORT_ENABLED": "1"}
+    return Wiring(mounts=(Mount("", folder), *around.recipe), env=env, stack=stack, folder=folder, warnings=warnings)
 
 
 def _covered(path: str, mounts: Sequence[Mount]) -> bool:
@@ -220,6 +252,8 @@ def _doubts(mpi: HostMpi, question: Question, around: Surroundings) -> Iterator[
     for soname in image.program.needed if image.program else ():
         if soname not in shown:
             yield f"nothing that it binds is called {soname}, so the program would keep the image's own MPI"
+    if image.program and image.program.rpath:
+        yield "the program has a DT_RPATH, by which it finds the image's own MPI all the same"
     if "LD_LIBRARY_PATH" not in around.recipe_env:
         yield "it sets no LD_LIBRARY_PATH (mpi.env), so the image's own libraries come first"
     stack = netstack.build(mpi, question.host, image) if question.host else NetStack()
@@ -250,20 +284,20 @@ def _apart(image: MpiImage, around: Surroundings) -> dict[str, str]:
     if around.shares or around.ntasks_per_node == 1:
         return {}
     openmpi = _NO_CMA if any(each.product == "Open MPI" for each in image.mpis) else {}
-    return openmpi | (_NO_LINK if any(each.ucx for each in image.mpis) else {})
+    return {**openmpi} | (_NO_LINK if any(each.ucx for each in image.mpis) else {})
 
 
 def _apart_bound(mpi: HostMpi, around: Surroundings) -> dict[str, str]:
     if around.shares or around.ntasks_per_node == 1:
         return {}
-    openmpi = _NO_CMA if mpi.family == "openmpi" else {}
+    openmpi = {**_NO_CMA} if mpi.family == "openmpi" else {}
     uses = any(PurePosixPath(path).name.startswith("libucp.") for path in mpi.libraries)
     return openmpi | (_NO_LINK if uses else {})
 
 
 def _inside(image: MpiImage, ntasks: int) -> tuple[str, ...]:
     """The launcher in the image."""
-    openmpi = any(each.product == "Open MPI" for each in image.mpis)
+    openmpi = decide.family(image) == "openmpi"
     options = ("--oversubscribe", "--bind-to", "none") if openmpi else ()
     return (image.mpirun or "mpirun", "-n", str(ntasks), *options)
 

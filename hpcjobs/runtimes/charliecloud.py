@@ -77,10 +77,10 @@ class Charliecloud:
             notes=tuple(notes),
         )
 
-    def spare(self, image: ImageFacts) -> tuple[str, ...]:
-        """Folders of the image to which others can be bound; none where any can be made. /mnt/0 is the job's own."""
+    def spare(self, image: ImageFacts) -> tuple[str, ...] | None:
+        """Folders of the image to which others can be bound; None where any can be made. /mnt/0 is the job's own."""
         if self._can_make:
-            return ()
+            return None
         return tuple(
             place for place in (f"/mnt/{number}" for number in range(1, 10)) if place not in (image.missing or ())
         )

@@ -249,6 +249,8 @@ def _written(site: Site) -> Iterator[Finding]:
 def _folders(site: Site) -> Iterator[Finding]:
     folders: dict[Loc, str] = {("scratch",): site.scratch, ("jobs_folder",): site.jobs_folder}
     folders["image", "folder"] = site.image.folder
+    folders |= {("mpi", key): getattr(site.mpi, key) for key in ("gpu_library", "wi4mpi")}
+    folders |= {("mpi", "prefixes", i): prefix for i, prefix in enumerate(site.mpi.prefixes)}
     for loc, folder in folders.items():
         if folder and not folder.startswith(("/", "$")):
             yield Finding(loc, f"{folder!r} is not a path from the root", f"write /{folder}, or $HOME/{folder}")

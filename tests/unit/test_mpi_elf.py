@@ -96,3 +96,8 @@ def test_a_file_that_is_cut_short_is_read_or_refused(length: int) -> None:
         read(WHOLE[:length])
     except elf.NotElfError:
         return
+
+
+def test_relative_relocations_in_short_form_need_glibc_2_36() -> None:
+    data = build(needs={"libc.so.6": ["GLIBC_2.34", "GLIBC_ABI_DT_RELR"]})
+    assert elf.read(io.BytesIO(data)).needs == {"GLIBC": "2.36"}

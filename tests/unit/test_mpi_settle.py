@@ -104,7 +104,7 @@ def test_bound_the_plan_has_folders_links_variables_checks_and_a_guard() -> None
     assert plan.proven.startswith(f"{FOLDER}/proven-")
     assert made.together
     assert made.notes[0] == Note("mpi", "bind (pmi2)", plan.why)
-    assert list(plan.others) == ["hybrid (pmi2)", "container"]
+    assert list(plan.others) == ["hybrid", "container"]
 
 
 def test_hybrid_the_plan_shows_only_the_guard_s_folder() -> None:
@@ -277,3 +277,46 @@ def test_without_a_guard_it_is_said_why() -> None:
 def test_nothing_known_nothing_changed() -> None:
     assert Settled().plan == MpiPlan()
     assert not Settled().together
+
+
+# --------------------------------------------------------------------------------- the site's own ways
+
+
+def test_an_image_by_name_is_left_to_the_option_of_the_runtime() -> None:
+    config = MpiConfig(runtime_option="--module=mpich", default="pmi2")
+    shifter = RuntimeConfig(kind="shifter")
+    by_name = ImageFacts("docker://app:1.0", "reference", source="docker://app:1.0")
+    unseen = Known(MpiImage(path="docker://app:1.0"), None, FOLDER)
+    made = settle(job(runtime=shifter, image=by_name, config=config), unseen)
+    assert (made.plan.mode, made.plan.type) == ("site", "pmi2")
+    assert made.plan.warnings == ("whether the program is built with MPICH, as that needs, was not seen",)
+
+
+def test_the_option_is_of_runtimes_that_have_one() -> None:
+    config = MpiConfig(runtime_option="--mpi")
+    assert question(job(config=config), known()).flag == ""
+    assert question(job(config=config, runtime=RuntimeConfig(kind="sarus")), known()).flag == "--mpi"
+
+
+def test_the_kinds_that_the_site_names_win_over_those_that_srun_lists() -> None:
+    pmix = host(DEBIAN, launchers=(srun("none", "pmi2", "pmix"),))
+    assert settled(TRIXIE, pmix, config=MpiConfig(types=("pmi2",))).plan.type == "pmi2"
+    with pytest.raises(PlanError, match="srun offers pmi2"):
+        settled(TRIXIE_OMPI, pmix, config=MpiConfig(types=("pmi2",)))
+
+
+def test_a_program_that_is_nowhere_is_told_of() -> None:
+    made = settled(replace(TRIXIE, program=replace(program(), path="./nosuch", kind="missing", family="")))
+    assert "./nosuch is not found in the image or in what is shown there" in made.plan.warnings[0]
+
+
+def test_what_was_proven_on_one_node_is_not_proven_on_two() -> None:
+    one = Shape(nodes=1, ntasks=4, ntasks_per_node=4)
+    assert settled().plan.proven != settled(shape=one).plan.proven
+
+
+def test_a_recipe_keeps_its_variables_and_what_is_read_only() -> None:
+    config = MpiConfig(bind=("$MPI_ROOT:/mpi:ro", LIB), env={"LD_LIBRARY_PATH": "/mpi/lib"})
+    binds = settled(config=config).plan.binds
+    assert Bind("$MPI_ROOT", "/mpi", readonly=True, expand=True) in binds
+    assert Bind(LIB, LIB) in binds

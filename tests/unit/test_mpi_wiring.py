@@ -96,15 +96,15 @@ def test_bound_without_knowing_what_there_is_nothing() -> None:
 @pytest.mark.parametrize(
     ("what", "mpi", "asked", "wanted"),
     [
-        (TRIXIE, DEBIAN, "hybrid", {"UCX_POSIX_USE_PROC_LINK"}),
-        (TRIXIE, DEBIAN, "bind", {"UCX_POSIX_USE_PROC_LINK"}),
+        (TRIXIE, DEBIAN, "hybrid", {"UCX_POSIX_USE_PROC_LINK", "UCX_TLS"}),
+        (TRIXIE, DEBIAN, "bind", {"UCX_POSIX_USE_PROC_LINK", "UCX_TLS"}),
         (TRIXIE, INTEL_MPI, "bind", set()),
         (replace(BOOKWORM, mpis=(replace(MPICH42, ucx=False),)), DEBIAN, "hybrid", set()),
         (TRIXIE_OMPI, OMPI5, "hybrid", {"OMPI_MCA_btl_vader_single_copy_mechanism", "OMPI_MCA_smsc"}),
         (TRIXIE_OMPI, OMPI5, "bind", {"OMPI_MCA_btl_vader_single_copy_mechanism", "OMPI_MCA_smsc"}),
         (
             replace(TRIXIE_OMPI, mpis=(replace(IMAGE_OMPI5, ucx=True),)), OMPI5, "hybrid",
-            {"OMPI_MCA_btl_vader_single_copy_mechanism", "OMPI_MCA_smsc", "UCX_POSIX_USE_PROC_LINK"},
+            {"OMPI_MCA_btl_vader_single_copy_mechanism", "OMPI_MCA_smsc", "UCX_POSIX_USE_PROC_LINK", "UCX_TLS"},
         ),
     ],
 )  # fmt: skip
@@ -242,7 +242,7 @@ def test_a_recipe_with_other_names_than_the_program_asks_for() -> None:
 
 
 def test_a_recipe_s_folders_with_variables_are_not_looked_for() -> None:
-    made = wired(ask(TRIXIE, host(DEBIAN)), recipe=(Mount("$HOME/mpi", "/mpi"), Mount(LIB, "/host/lib")))
+    made = wired(ask(TRIXIE, host(DEBIAN)), recipe=(Mount("$HOME/mpi", "/mpi", expand=True), Mount(LIB, "/host/lib")))
     assert made.stack is not None
     assert made.stack.needed == (LIB,)
 
@@ -336,3 +336,44 @@ def test_the_folder_has_what_the_plan_needs_and_its_name_follows() -> None:
     assert key(both) == key(replace(both, why="another"))
     keys = {key(each) for each in (both, replace(both, checks=()), replace(both, canary=None), replace(both, links={}))}
     assert len(keys) == 4
+
+
+# -------------------------------------------------------------------- what the host's network needs
+
+DATA = ("/etc/libibverbs.d", "/run/munge", "/var/spool/slurmd")
+
+
+def shown(made: Wiring) -> set[str]:
+    return {each.source for each in made.mounts if each.source == each.target}
+
+
+def test_a_bound_mpi_sees_what_its_network_reads_at_fixed_places() -> None:
+    made = wired(ask(TRIXIE, host(DEBIAN)), data=DATA)
+    assert set(DATA) <= shown(made)
+    assert made.stack is not None
+    assert set(DATA) <= set(made.stack.needed)
+
+
+def test_the_image_s_own_mpi_sees_only_what_pmix_talks_to() -> None:
+    pmix = ask(TRIXIE_OMPI, host(OMPI5, launchers=(PMIX,)))
+    assert shown(wired(pmix, data=DATA)) == {"/run/munge", "/var/spool/slurmd"}
+    pmi2 = ask(TRIXIE, host(DEBIAN, launchers=(PMI2,)))
+    assert shown(wired(pmi2, "hybrid", data=DATA)) == set()
+
+
+def test_without_a_place_for_it_there_is_no_guard() -> None:
+    made = wired(ask(TRIXIE, host(DEBIAN)), "hybrid", spare=())
+    assert (made.guard, made.mounts) == (None, ())
+    assert "no folder (/mnt/1)" in made.unguarded
+    with pytest.raises(PlanError, match="too few folders"):
+        wired(ask(TRIXIE, host(DEBIAN)), "bind", spare=())
+
+
+def test_a_recipe_gets_the_library_for_gpu_memory_too() -> None:
+    made = wired(ask(TRIXIE, host(DEBIAN)), recipe=(Mount(LIB, "/host/lib"),), gpu_library="/opt/gtl.so.0", shares=True)
+    assert (made.env["LD_PRELOAD"], made.env["MPICH_GPU_SUPPORT_ENABLED"]) == ("/opt/gtl.so.0", "1")
+
+
+def test_a_recipe_is_doubted_where_the_program_has_its_own_path() -> None:
+    made = wired(ask(RPATH, host(DEBIAN)), recipe=(Mount(LIB, "/host/lib"),))
+    assert any("DT_RPATH" in text for text in made.warnings)
