@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
+
+from hpcjobs.mpi.facts import MpiHost
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,6 +16,15 @@ if TYPE_CHECKING:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--bless", action="store_true", help="write what comes out as what is expected (golden files)")
+
+
+@pytest.fixture(autouse=True)
+def _a_machine_without_mpi(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test plans must not depend on the MPIs of the machine it runs on; those that look at one say so."""
+    if "integration" in request.path.parts or request.path.stem in ("test_mpi_host", "test_mpi_lock"):
+        return
+    bare = MpiHost(made="2026-11-21T12:00:00Z", node="login1", arch=os.uname().machine, glibc="2.36")
+    monkeypatch.setattr("hpcjobs.mpi.host.probe", lambda *_, **__: bare)
 
 
 @pytest.fixture

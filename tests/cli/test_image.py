@@ -474,6 +474,7 @@ err|
 err| hint: write FOLDER, FILE.img:2G (made if missing) or FILE.img:ro
 exit 3
 $ hpcjob submit --image app.sif -n 4 --overlay mine -- ./solve
+err| looking at the MPI of this machine, once: hpcjob mpi host tells what there is
 err| error: 4 ranks cannot write to the one overlay /home/work/mine
 err|
 err| hint: share it for reading: --overlay /home/work/mine:ro; or --writable, a layer for each in memory
