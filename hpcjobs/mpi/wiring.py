@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -242,6 +243,8 @@ def _covered(path: str, mounts: Sequence[Mount]) -> bool:
 
 
 _LISTED = 4
+# Folders of a system's own libraries, libc among them.
+_SYSTEM = re.compile(r"/(?:usr/)?lib(?:32|64)?(?:/[\w-]+-linux-gnu)?/?")
 
 
 def _doubts(mpi: HostMpi, question: Question, around: Surroundings) -> Iterator[str]:
@@ -252,6 +255,10 @@ def _doubts(mpi: HostMpi, question: Question, around: Surroundings) -> Iterator[
     for soname in image.program.needed if image.program else ():
         if soname not in shown:
             yield f"nothing that it binds is called {soname}, so the program would keep the image's own MPI"
+    path = around.recipe_env.get("LD_LIBRARY_PATH", "").split(":")
+    for each in around.recipe:
+        if each.target in path and _SYSTEM.fullmatch(each.source):
+            yield f"LD_LIBRARY_PATH leads to {each.source} of the host, whose libc does not go with the image's loader"
     if image.program and image.program.rpath:
         yield "the program has a DT_RPATH, by which it finds the image's own MPI all the same"
     if "LD_LIBRARY_PATH" not in around.recipe_env:

@@ -377,3 +377,10 @@ def test_a_recipe_gets_the_library_for_gpu_memory_too() -> None:
 def test_a_recipe_is_doubted_where_the_program_has_its_own_path() -> None:
     made = wired(ask(RPATH, host(DEBIAN)), recipe=(Mount(LIB, "/host/lib"),))
     assert any("DT_RPATH" in text for text in made.warnings)
+
+
+def test_a_recipe_that_leads_to_the_host_s_libc_is_doubted() -> None:
+    made = wired(
+        ask(TRIXIE, host(DEBIAN)), recipe=(Mount(LIB, "/host/lib"),), recipe_env={"LD_LIBRARY_PATH": "/x:/host/lib"}
+    )
+    assert any(f"LD_LIBRARY_PATH leads to {LIB} of the host, whose libc" in text for text in made.warnings)
