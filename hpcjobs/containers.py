@@ -214,6 +214,11 @@ def contain(
 OF_THE_HOST = re.compile(r"PATH|LD_\w+|BASH_ENV|ENV|SLURM\w*|SRUN_\w+", re.ASCII)
 
 
+def only_inside(name: str, request: ContainerRequest) -> bool:
+    """Whether a variable is for the program alone: with it in the script, the host's own tools would heed it."""
+    return bool(OF_THE_HOST.fullmatch(name)) or name in request.inside
+
+
 def wrap(runtime: Runtime, request: ContainerRequest) -> Invocation:
     """The invocation; variables that the host's tools would heed too are set inside, by `env`.
 
@@ -221,7 +226,7 @@ def wrap(runtime: Runtime, request: ContainerRequest) -> Invocation:
         PlanError: as of the runtime; or the image's entrypoint stands where `env` would.
     """
     invocation = runtime.wrap(request)
-    inside = {name: value for name, value in request.env.items() if OF_THE_HOST.fullmatch(name)}
+    inside = {name: value for name, value in request.env.items() if only_inside(name, request)}
     if not inside.keys() & invocation.env.keys():
         return invocation
     if request.entrypoint:
@@ -229,7 +234,7 @@ def wrap(runtime: Runtime, request: ContainerRequest) -> Invocation:
             f"{next(iter(inside))} cannot be set for the entrypoint of an image by {runtime.name}",
             hint="name the program that the entrypoint runs, or use --runtime apptainer",
         )
-    words = (f"{name}={value}" for name, value in inside.items())
+    words = (shell.concat(f"{name}=", value) for name, value in inside.items())
     others = {name: value for name, value in request.env.items() if name not in inside}
     return runtime.wrap(replace(request, env=others, program=("env", *words, *request.program)))
 

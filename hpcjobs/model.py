@@ -472,6 +472,7 @@ class ContainerRequest:
     workdir: str  # of the host
     binds: tuple[Bind, ...] = ()
     env: dict[str, str] = field(default_factory=dict)
+    inside: frozenset[str] = frozenset()  # names in it that launcher and runtime must not see
     gpu: str = "none"  # kind of GPU that the job asked for
     mpi: str = ""
     nodes: int = 1

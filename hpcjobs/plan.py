@@ -242,6 +242,7 @@ def resolve(
         workdir=workdir,
         binds=(*containers.binds(site, spec.bind, workdir), *settled.plan.binds),
         env=settled.merged(_environment(spec, site, shape)),
+        inside=frozenset(settled.plan.env),
         gpu=site.gpu.kind if shape.gpus_per_node else "none",
         mpi=kind,
         nodes=shape.nodes,

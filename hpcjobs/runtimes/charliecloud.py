@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from hpcjobs import shell
-from hpcjobs.containers import OF_THE_HOST
+from hpcjobs.containers import only_inside
 from hpcjobs.errors import PlanError
 from hpcjobs.model import Bind, Invocation, RuntimeConfig
 from hpcjobs.runtimes import covers
@@ -70,7 +70,7 @@ class Charliecloud:
                 "--",
             ),
             program=request.program,
-            env={name: value for name, value in request.env.items() if not OF_THE_HOST.fullmatch(name)},
+            env={name: value for name, value in request.env.items() if not only_inside(name, request)},
             # ch-run 0.31 ends with an error where it is not set, as after --export=NONE.
             setup=(shell.Shell('export USER="${USER:-$(id -un)}"'),),
             serves_files=request.image.kind == "squashfs",
@@ -129,7 +129,7 @@ def _environment(request: ContainerRequest) -> list[str]:
         options.append("--set-env")
         # A value between single quotes is taken as it is, once `$` is not expanded.
     # The others reach the program by the script's environment.
-    given = {n: v for n, v in request.env.items() if request.image.environment or OF_THE_HOST.fullmatch(n)}
+    given = {n: v for n, v in request.env.items() if request.image.environment or only_inside(n, request)}
     if given:
         options += ["--env-no-expand", *(f"--set-env={name}='{value}'" for name, value in given.items())]
     return options

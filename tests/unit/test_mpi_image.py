@@ -552,8 +552,9 @@ def test_an_image_without_a_shell_cannot_be_asked() -> None:
 def test_the_shell_takes_what_the_image_has(tmp_path: Path, tools: tuple[str, ...]) -> None:
     folder = tmp_path / "bin"
     folder.mkdir()
-    for name in ("sh", "wc", *tools):
-        if found := shutil.which(name):
+    for name in ("sh", "wc", *(tool for tool in tools if "-" not in tool)):
+        # A busybox of that name is the same tool.
+        if found := shutil.which(name) or shutil.which("busybox"):
             (folder / name).symlink_to(found)
     if "base64-less" in tools:
         (folder / "base64").write_text("#!/bin/sh\nexit 127\n")

@@ -187,7 +187,7 @@ def test_the_recipe_of_the_site_is_taken_and_doubted() -> None:
         ("/opt/mpi", "/opt/mpi"), ("/usr/lib64", "/host/lib64"),
     ]  # fmt: skip
     assert made.plan.env == {"LD_LIBRARY_PATH": "/host/lib64"}
-    assert [note.subject for note in made.notes].count("warning") == 2
+    assert [note.subject for note in made.notes].count("warning") == 3
 
 
 def test_the_library_for_gpu_memory_is_for_jobs_with_gpus() -> None:
