@@ -234,7 +234,10 @@ def wrap(runtime: Runtime, request: ContainerRequest) -> Invocation:
             f"{next(iter(inside))} cannot be set for the entrypoint of an image by {runtime.name}",
             hint="name the program that the entrypoint runs, or use --runtime apptainer",
         )
-    words = (shell.concat(f"{name}=", value) for name, value in inside.items())
+    words = (
+        shell.concat(f"{name}=", value) if isinstance(value, shell.Shell) else f"{name}={value}"
+        for name, value in inside.items()
+    )
     others = {name: value for name, value in request.env.items() if name not in inside}
     return runtime.wrap(replace(request, env=others, program=("env", *words, *request.program)))
 

@@ -31,6 +31,7 @@ from tests.mpi_facts import (
     INTEL_MPI,
     LIB,
     MPICH5,
+    OMPI5,
     PYTHON,
     RPATH,
     TRIXIE,
@@ -320,3 +321,16 @@ def test_a_recipe_keeps_its_variables_and_what_is_read_only() -> None:
     binds = settled(config=config).plan.binds
     assert Bind("$MPI_ROOT", "/mpi", readonly=True, expand=True) in binds
     assert Bind(LIB, LIB) in binds
+
+
+def test_the_launcher_does_not_see_where_a_bound_mpi_is_inside() -> None:
+    from hpcjobs import containers
+    from hpcjobs.model import ContainerRequest
+
+    made = settled(TRIXIE_OMPI, host(OMPI5), mpi="bind")
+    names = frozenset(made.plan.env)
+    assert {"LD_LIBRARY_PATH", "OPAL_PREFIX"} <= names
+    for kind in ("charliecloud", "podman"):
+        asked = ContainerRequest(IMAGE, ("./solve",), "/work", env=made.merged({"A": "1"}), inside=names)
+        wrapped = containers.wrap(runtimes.get(RuntimeConfig(kind=kind, version="0.38")), asked)
+        assert set(wrapped.env) == {"A"}
