@@ -61,7 +61,8 @@ class Mpi:
         """What the site's lock file says; None if there is none.
 
         Raises:
-            PlanError: it is damaged, or it is named and not there.
+            PlanError: it cannot be read, or it is named and not there.
+            SiteError: it is damaged.
         """
         file = self.lock_file
         try:
@@ -80,7 +81,12 @@ class Mpi:
             return known
         from hpcjobs.site import mpilock
 
-        found = mpilock.load(file.read_text("utf-8"), str(file))
+        try:
+            text = file.read_text("utf-8", errors="replace")
+        except OSError as error:
+            hint = f"see: ls -ld {file}"
+            raise PlanError(f"the lock file {file} cannot be read: {error.strerror}", hint=hint) from None
+        found = mpilock.load(text, str(file))
         _keep(kept, asdict(found))
         return found
 
@@ -88,7 +94,7 @@ class Mpi:
         """What is known of the host: the site's lock file, or what was found here for this environment.
 
         Raises:
-            PlanError: as of `locked`.
+            PlanError, SiteError: as of `locked`.
         """
         if found := self.locked():
             return found
@@ -150,7 +156,8 @@ class Mpi:
         told = report.report(image.path, runner=self._runner, cache=paths.cache_home() / "images")
         with probe.open_files(image.path, self._runner) as files:
             found = probe.probe(files, image.path, program=name if spec.command else None, environment=told.environment)
-        if image.stamp:
+        # A program that is not there may be made on the host before the next submission.
+        if image.stamp and not (found.program and found.program.kind == "missing"):
             _keep(kept, {"image": asdict(found), "program": _signature(found)})
         return found
 
@@ -230,9 +237,9 @@ def enter(site: Site, name: str, runtime: str) -> tuple[str, ...]:
     configs = [each for each in site.runtimes if each.kind in _ENTER and runtime in ("", each.kind)]
     if not configs:
         raise PlanError(
-            f"no runtime of site {site.name} keeps images by name"
-            if not runtime
-            else f"{runtime} is no such runtime here",
+            f"site {site.name} has no runtime {runtime} that keeps images by name"
+            if runtime
+            else f"no runtime of site {site.name} keeps images by name",
             hint=f"hpcjob image pull {name}; then look at its file",
         )
     kind, command = configs[0].kind, configs[0].command or configs[0].kind
@@ -264,9 +271,11 @@ def place(plan: MpiPlan) -> None:
             (work / name).write_bytes(data)
             (work / name).chmod(0o755)
         work.rename(target)
-    except OSError as error:
+    except BaseException as error:
+        _remove(work)
+        if not isinstance(error, OSError):
+            raise
         if target.is_dir():  # another submission was faster
-            _remove(work)
             return
         raise StoreError(
             f"{target} cannot be written: {error.strerror}", hint="is the disk full, or over quota?"

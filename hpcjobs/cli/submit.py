@@ -154,6 +154,7 @@ def submit(
         out.say(record.label)
         sys.stdout.flush()
         _tell_submitted(record, held=spec.hold, follow=not wait)
+        _tell_mpi(service, record)
     if wait:
         record = _wait(service, record, seconds, quiet=json)
     if json:
@@ -328,6 +329,19 @@ def _tell_submitted(record: JobRecord, *, held: bool = False, follow: bool = Tru
         out.tell(f"  held    hpcjob release {record.label} lets it start")
     elif follow:
         out.tell(f"  follow  hpcjob {'watch' if record.array else 'logs -f'} {record.label}")
+
+
+def _tell_mpi(service: Service, record: JobRecord) -> None:
+    """How MPI runs in the image, and what is doubtful about it."""
+    if not record.image:
+        return
+    decided: dict[str, Any] = dict(service.plan_of(record).get("mpi_plan") or {})  # type: ignore[call-overload]  # JSON
+    if decided.get("mode") not in (None, "", "none"):
+        kind = f", srun --mpi={decided['type']}" if decided.get("type") else ""
+        whose = f" of {decided['host']}" if decided.get("host") else ""
+        out.tell(f"  mpi     {decided['mode']}{whose}{kind}")
+    for text in decided.get("warnings") or ():
+        out.warn(out.clean(text))
 
 
 def _wait(service: Service, record: JobRecord, timeout: float | None, *, quiet: bool) -> JobRecord:

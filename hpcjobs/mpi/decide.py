@@ -384,7 +384,7 @@ def _other_launcher(question: Question, wanted: str) -> str:
     """A launcher of the host that would do."""
     flavours = {"mpich": ("hydra", "intel"), "openmpi": ("openmpi", "prrte")}.get(wanted, ())
     for each in question.host.launchers if question.host else ():
-        if each.flavour in flavours and each.kind != question.launcher:
+        if each.flavour in flavours and each.flavour in _OPTIONS.get(each.kind, ()) and each.kind != question.launcher:
             there = f"--launcher {each.kind}"
             entry = f"launchers: [{{kind: {each.kind}, command: {each.command}}}]"
             return there if each.kind in question.launchers else f"{there}, with `{entry}` in the site's file"
