@@ -387,7 +387,8 @@ def _other_launcher(question: Question, wanted: str) -> str:
         if each.flavour in flavours and each.flavour in _OPTIONS.get(each.kind, ()) and each.kind != question.launcher:
             there = f"--launcher {each.kind}"
             entry = f"launchers: [{{kind: {each.kind}, command: {each.command}}}]"
-            return there if each.kind in question.launchers else f"{there}, with `{entry}` in the site's file"
+            needed = "" if each.kind in question.launchers else f", with `{entry}` in the site's file"
+            return f"{there}{needed}; or rebuild the image with {_instead(question)}"
     if question.launcher == "srun":
         kind = "pmi2" if wanted == "mpich" else "pmix"
         return f"a Slurm with --mpi={kind}, or rebuild the image with {_instead(question)}"

@@ -29,10 +29,15 @@ from hpcjobs.model import (
     ServiceSpec,
     Site,
 )
+from hpcjobs.mpi.facts import MpiImage
+from hpcjobs.mpi.settle import Known
 from hpcjobs.units import Duration, Memory
+from tests import mpi_facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from hpcjobs.mpi.facts import MpiHost
 
 HERE = Path(__file__).parent
 
@@ -229,7 +234,51 @@ CASES: dict[tuple[str, str], tuple[Site, JobSpec, ImageFacts]] = {
 }
 
 
-def script(site: Site, spec: JobSpec, image: ImageFacts) -> Script:
+# What is known of image and host, in cases of MPI.
+SRUN = mpi_facts.srun("none", "pmi2", "pmix")
+DEBIAN = mpi_facts.host(mpi_facts.DEBIAN, launchers=(SRUN,))
+INSIDE = replace(mpi_facts.TRIXIE, mpirun="/usr/bin/mpiexec")
+RPATH = mpi_facts.host(mpi_facts.MPICH5, launchers=(SRUN,), data=("/etc/libibverbs.d",))
+PROVEN = replace(SEEN, path=INSIDE.path)
+DEEP = replace(SQUASHFS, missing=(), digest=DIGEST, stamp=SEEN.stamp)
+MPI: dict[tuple[str, str], tuple[MpiImage, MpiHost | None]] = {
+    ("cluster", "mpi-bind"): (mpi_facts.TRIXIE, DEBIAN),
+    ("cluster", "mpi-bind-charliecloud"): (mpi_facts.TRIXIE, DEBIAN),
+    ("cluster", "mpi-bind-rpath"): (mpi_facts.RPATH, RPATH),
+    ("cluster", "mpi-one-node"): (mpi_facts.TRIXIE, DEBIAN),
+    ("cluster", "mpi-array"): (mpi_facts.TRIXIE, DEBIAN),
+    ("cluster", "mpi-hybrid-podman"): (mpi_facts.TRIXIE_OMPI, DEBIAN),
+    ("cluster", "mpi-shifter"): (MpiImage(path=PULLED.path), None),
+    ("cluster", "mpi-sarus"): (MpiImage(path=PULLED.path), None),
+    ("cluster", "mpi-recipe"): (mpi_facts.TRIXIE, DEBIAN),
+    ("cluster", "mpi-unchecked"): (mpi_facts.TRIXIE, DEBIAN),
+    ("local", "mpi-container"): (INSIDE, DEBIAN),
+}
+SOLVE = ("/opt/app/solve", "in.nml")
+FOUR: dict[str, Any] = {"command": SOLVE, "nodes": 2, "ntasks_per_node": 2}
+RECIPE = MpiConfig(
+    bind=("/usr/lib/x86_64-linux-gnu:/host/lib:ro", "/var/spool/slurmd"), env={"LD_LIBRARY_PATH": "/host/lib"}
+)
+CASES |= {
+    ("cluster", "mpi-bind"): (CLUSTER, JobSpec(**FOUR), PROVEN),
+    ("cluster", "mpi-bind-charliecloud"): (CLUSTER, JobSpec(**FOUR, runtime="charliecloud"), DEEP),
+    ("cluster", "mpi-bind-rpath"): (CLUSTER, JobSpec(**FOUR, env={"LD_LIBRARY_PATH": "/mine"}), SIF),
+    ("cluster", "mpi-one-node"): (CLUSTER, JobSpec(command=SOLVE, nodes=1, ntasks_per_node=4), SIF),
+    ("cluster", "mpi-array"): (CLUSTER, JobSpec(**FOUR, array="0-3"), PROVEN),
+    ("cluster", "mpi-hybrid-podman"): (running("podman"), JobSpec(**FOUR), FOLDER),
+    ("cluster", "mpi-shifter"): (
+        running("shifter", mpi=MpiConfig(runtime_option="--module=mpich")), JobSpec(**FOUR), PULLED,
+    ),
+    ("cluster", "mpi-sarus"): (running("sarus", mpi=MpiConfig(runtime_option="--mpi")), JobSpec(**FOUR), PULLED),
+    ("cluster", "mpi-recipe"): (replace(CLUSTER, mpi=RECIPE), JobSpec(**FOUR), SIF),
+    ("cluster", "mpi-unchecked"): (CLUSTER, JobSpec(**FOUR, mpi_check="never"), SIF),
+    ("local", "mpi-container"): (
+        LOCAL, JobSpec(command=SOLVE, ntasks=2, mpi="container"), replace(SQUASHFS, missing=(), environment=True),
+    ),
+}  # fmt: skip
+
+
+def script(site: Site, spec: JobSpec, image: ImageFacts, mpi: tuple[MpiImage, MpiHost | None] | None = None) -> Script:
     host = HostFacts(
         cwd="/home/ada/run",
         home="/home/ada",
@@ -248,6 +297,7 @@ def script(site: Site, spec: JobSpec, image: ImageFacts) -> Script:
         launcher=launchers.get(plan.choose_launcher(spec, site)),
         services=[(service, image, runtime) for service in spec.services],
         dependency=spec.dependency.replace("j3", "4711"),
+        mpi=Known(*mpi, folder="/home/ada/jobs/.mpi") if mpi else None,
     )
     return render.render(made)
 
@@ -257,11 +307,13 @@ def only_built_in_templates(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HPCJOBS_TEMPLATE_PATH", raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    # Or each new canary, and each new setting, would change the names of folders.
+    monkeypatch.setattr("hpcjobs.mpi.wiring.short_hash", lambda _: "3fa85f6457174562")
 
 
 @pytest.mark.parametrize(("where", "case"), CASES, ids=["-".join(key) for key in CASES])
 def test_script_is_as_blessed(where: str, case: str, golden: Callable[[Path, str], None]) -> None:
-    golden(HERE / where / f"{case}.sh", script(*CASES[where, case]).text)
+    golden(HERE / where / f"{case}.sh", script(*CASES[where, case], MPI.get((where, case))).text)
 
 
 @pytest.mark.parametrize("command", [("bash", "-n"), ("shellcheck", "--exclude=SC1091,SC2016")], ids=lambda c: c[0])
@@ -270,7 +322,7 @@ def test_scripts_pass(command: tuple[str, ...], tmp_path: Path) -> None:
     files = []
     for (where, case), arguments in CASES.items():
         file = tmp_path / f"{where}-{case}.sh"
-        file.write_text(script(*arguments).text, "utf-8")
+        file.write_text(script(*arguments, MPI.get((where, case))).text, "utf-8")
         files.append(str(file))
     calls = [[*command, *files]] if command[0] != "bash" else [[*command, file] for file in files]
     done: list[Any] = [subprocess.run(call, capture_output=True, text=True, check=False) for call in calls]
