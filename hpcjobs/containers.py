@@ -319,6 +319,9 @@ def _service(
         instance="" if service.command else _instance_name(service.name),
         service=service.name,
         launcher="none",
+        inside=frozenset(),
+        together=False,
+        mpi_option="",
     )
     invocation = wrap(runtime, own)
     where = _ONE_A_NODE if service.per == "node" else _ONE

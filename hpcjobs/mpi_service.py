@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpcjobs import containers, paths
-from hpcjobs.errors import HpcjobError, PlanError, StoreError
+from hpcjobs.errors import HpcjobError, PlanError, SiteError, StoreError
 from hpcjobs.mpi import facts
 from hpcjobs.mpi.facts import MpiHost, MpiImage
 from hpcjobs.mpi.settle import Known
@@ -86,7 +86,11 @@ class Mpi:
         except OSError as error:
             hint = f"see: ls -ld {file}"
             raise PlanError(f"the lock file {file} cannot be read: {error.strerror}", hint=hint) from None
-        found = mpilock.load(text, str(file))
+        try:
+            found = mpilock.load(text, str(file))
+        except SiteError as error:
+            error.hint = f"hpcjob mpi host -o {file} writes it anew"
+            raise
         _keep(kept, asdict(found))
         return found
 
@@ -156,8 +160,9 @@ class Mpi:
         told = report.report(image.path, runner=self._runner, cache=paths.cache_home() / "images")
         with probe.open_files(image.path, self._runner) as files:
             found = probe.probe(files, image.path, program=name if spec.command else None, environment=told.environment)
-        # A program that is not there may be made on the host before the next submission.
-        if image.stamp and not (found.program and found.program.kind == "missing"):
+            seen = bool(files.names)
+        # Before the next submission unsquashfs may be installed, and a program made on the host that is not there yet.
+        if image.stamp and seen and not (found.program and found.program.kind == "missing"):
             _keep(kept, {"image": asdict(found), "program": _signature(found)})
         return found
 

@@ -27,7 +27,7 @@ from hpcjobs.model import (
     Site,
 )
 from hpcjobs.mpi.decide import MODES
-from hpcjobs.mpi.settle import Job, Settled, settle
+from hpcjobs.mpi.settle import Job, Settled, offered, settle
 from hpcjobs.placement import Placement, Request, place
 from hpcjobs.units import Memory, nearest, parse_indices
 
@@ -679,12 +679,20 @@ def _settled(job: Job, known: Known | None) -> Settled:
             )
         return Settled()
     _mpi(spec, job.site, job.launcher.kind)
+    _check_kind(job, known)
     if spec.mpi == "site" and not job.site.mpi.runtime_option:
         hint = "add mpi.runtime_option to the site's file, or choose another --mpi"
         raise PlanError(f"site {job.site.name} names no option of {job.runtime.name} for MPI", hint=hint)
     if spec.mpi == "container" and job.shape.nodes > 1:
         raise PlanError("a launcher in the image reaches one node", hint="-N 1, or another --mpi")
     return settle(job, known)
+
+
+def _check_kind(job: Job, known: Known) -> None:
+    """Refuse a kind that neither the site nor the launcher knows: srun would, in the job."""
+    asked, types = job.spec.mpi, offered(job, known)
+    if asked not in ("auto", *MODES, *types) and types:
+        raise PlanError(f"{job.launcher.kind} has no MPI of kind {asked!r}", hint=nearest(asked, (*MODES, *types)))
 
 
 def _canary(

@@ -51,9 +51,16 @@ class VerbWithCommand(Verb):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse what stands before `--`; the rest becomes the parameter `command`, byte for byte."""
         head, command = _split(args)
-        if not ctx.resilient_parsing:
+        has_job_file = any(param.name == "job_file" for param in self.params)
+        if has_job_file and not ctx.resilient_parsing:
             head = self._job_file_last(ctx, head, command)
         rest: list[str] = super().parse_args(ctx, head)
+        if (early := ctx.params.get("command")) and not ctx.resilient_parsing:
+            typed = [*head[: -len(early)], "--", *early, *command]
+            raise UsageError(
+                f"the command begins with {early[0]!r}, before --",
+                hint=f"type: {ctx.command_path} {shell.join(typed)}",
+            )
         ctx.params["command"] = tuple(command)
         return rest
 

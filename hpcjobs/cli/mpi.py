@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from hpcjobs.service import Prepared
 
 _SHOWN = 12  # of a list that may have hundreds
+_COLUMN = 13  # of the keys: not container
 
 
 # -------------------------------------------------------------------------------------------- host
@@ -64,6 +66,11 @@ def host(
     and --check tells what an update of the system has changed.
     """
     asked = dict(locals())
+    if check and (output or on_node):
+        option = "-o" if output else "--on-node"
+        raise UsageError(f"{option} is about a new lock file, and --check writes none", hint=f"leave out {option}")
+    if json and output == "-":
+        raise UsageError("-o - and --json both print to the terminal", hint="leave out one, or give a file: -o FILE")
     service = _service(site, site_file)
     if on_node:
         if output == "-":
@@ -96,12 +103,14 @@ def _write(output: str, found: MpiHost) -> None:
         out.data(text)
         return
     file = Path(output)
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_name(f".{file.name}.{os.getpid()}")
         temporary.write_text(text, "utf-8")
         temporary.replace(file)
     except OSError as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise StoreError(f"{file} cannot be written: {error.strerror}", hint="choose another: -o FILE") from error
     out.tell(f"wrote {out.short(str(file))}")
 
@@ -153,6 +162,8 @@ def _on_node(target: str, words_of_site: tuple[str, ...], asked: Mapping[str, An
 
 def _host_lines(found: MpiHost) -> Iterator[str]:
     yield from _pairs((("node", f"{found.node}: {found.arch}, glibc {found.glibc}"), ("network", _network(found))))
+    if not found.mpis:
+        yield from _pairs((("mpi", "none was found"),))
     for mpi in found.mpis:
         sonames = ", ".join(dict.fromkeys(each.soname for each in mpi.interfaces))
         yield ""
@@ -166,7 +177,8 @@ def _host_lines(found: MpiHost) -> Iterator[str]:
             ("needs", f"{len(mpi.libraries)} files, glibc {_newest(found, mpi.libraries)}"),
             ("folders", " ".join(folder.path for folder in mpi.folders)),
         ))  # fmt: skip
-    yield ""
+    if found.launchers or found.notes:
+        yield ""
     for launcher in found.launchers:
         types = f": {' '.join(launcher.types)}" if launcher.types else ""
         whose = f" of {launcher.mpi}" if launcher.mpi else ""
@@ -275,11 +287,12 @@ def _program_lines(found: MpiImage) -> Iterator[str]:
         "missing": f"{program.path} (not found)",
     }
     inside = "inside the program (static)" if program.static else ""
+    nothing = "" if program.kind in ("missing", "script") else "no MPI"
     yield from _pairs((
         ("program", kinds[program.kind]),
-        ("links to", ", ".join(program.needed) or inside or ("" if program.kind == "missing" else "no MPI")),
+        ("links to", ", ".join(program.needed) or inside or nothing),
         ("family", program.family),
-        ("uses", f"{len(program.symbols)} functions and constants of MPI" if program.symbols else ""),
+        ("uses", f"{len(program.symbols)} of MPI's functions and constants" if program.symbols else ""),
         ("rpath", f"{':'.join(program.rpath)} (DT_RPATH: no LD_LIBRARY_PATH beats it)" if program.rpath else ""),
     ))  # fmt: skip
 
@@ -334,7 +347,7 @@ def _plan_lines(prepared: Prepared) -> Iterator[str]:
         *(("bind", _bound(one.source, one.target)) for one in decided.binds),
         *(("set", f"{name}={value}") for name, value in decided.env.items()),
         ("links", _links(decided)),
-        ("on nodes", f"{len(decided.checks)} files are compared before the job starts" if decided.checks else ""),
+        ("on nodes", _compared(decided)),
         ("check", _checked(prepared)),
     ))  # fmt: skip
 
@@ -347,6 +360,12 @@ def _links(decided: MpiPlan) -> str:
     front = [name.partition("/")[2] for name in decided.links if name.startswith("front/")]
     more = f" and {len(front) - _SHOWN} more" if len(front) > _SHOWN else ""
     return ", ".join(front[:_SHOWN]) + more
+
+
+def _compared(decided: MpiPlan) -> str:
+    number = len(decided.checks)
+    files = "a file of the host is" if number == 1 else f"{number} files and folders of the host are"
+    return f"{files} looked at before the job starts" if number else ""
 
 
 def _checked(prepared: Prepared) -> str:
@@ -365,13 +384,13 @@ def _pairs(pairs: Iterable[tuple[str, str]]) -> Iterator[str]:
     """`key  value` lines; on a terminal long values are folded below themselves."""
     from textwrap import wrap
 
-    room = max(30, out.width() - 13) if sys.stdout.isatty() else 0
+    room = max(30, out.width() - _COLUMN - 1) if sys.stdout.isatty() else 0
     for key, value in pairs:
         if not value:
             continue
         text = out.clean(value)
         lines = wrap(text, room, break_long_words=False, break_on_hyphens=False) if room else [text]
-        yield from (f"{key if not i else '':<12} {line}" for i, line in enumerate(lines))
+        yield from (f"{key if not i else '':<{_COLUMN}} {line}" for i, line in enumerate(lines))
 
 
 def _site(name: str, file: str) -> Any:

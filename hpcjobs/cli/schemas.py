@@ -123,6 +123,92 @@ IMAGE = _object(
 KEPT = _object(path=TEXT, source=TEXT, digest=TEXT, size=NUMBER, pulled=TIME, by=TEXT)
 REMOVED = _object(path=TEXT, size=NUMBER, problem=TEXT)
 
+INTERFACE = _object(role=TEXT, soname=TEXT, path=TEXT, family=TEXT)
+FOLDER = _object(path=TEXT, variables=_list(TEXT), same_place=FLAG, needs=_map(TEXT), digest=TEXT)
+HOST_MPI = _object(
+    name=TEXT,
+    family=TEXT,
+    product=TEXT,
+    version=TEXT,
+    prefix=TEXT,
+    modules=_list(TEXT),
+    found=_list(TEXT),
+    interfaces=_list(INTERFACE),
+    exports=_list(TEXT),
+    abi_exports=_list(TEXT),
+    libraries=_list(TEXT),
+    optional=_list(TEXT),
+    folders=_list(FOLDER),
+    env=_map(TEXT),
+    wires=_list(TEXT),
+)
+MPI_HOST = _object(
+    made={"type": "string", "format": "date-time", "pattern": "Z$"},
+    node=TEXT,
+    arch=TEXT,
+    glibc=TEXT,
+    fabric=TEXT,
+    devices=_list(TEXT),
+    launchers=_list(
+        _object(kind=TEXT, command=TEXT, flavour=TEXT, version=TEXT, types=_list(TEXT), default=TEXT, mpi=TEXT)
+    ),
+    mpis=_list(HOST_MPI),
+    libraries=_list(
+        _object(name=TEXT, path=TEXT, size=NUMBER, build_id=TEXT, build_at=NUMBER, sha256=TEXT, needs=_map(TEXT))
+    ),
+    data=_list(TEXT),
+    notes=_list(TEXT),
+)
+CHANGE = _object(what=TEXT, text=TEXT, mpis=_list(TEXT))
+PROGRAM = _object(
+    path=TEXT,
+    where={"enum": ["image", "host"]},
+    kind={"enum": ["program", "python", "script", "missing"]},
+    needed=_list(TEXT),
+    symbols=_list(TEXT),
+    rpath=_list(TEXT),
+    static=FLAG,
+    family=TEXT,
+    libc=TEXT,
+    either=FLAG,
+)
+MPI_IMAGE = _object(
+    path=TEXT,
+    arch=TEXT,
+    libc=TEXT,
+    libc_version=TEXT,
+    provides=_map(TEXT),
+    mpis=_list(_object(family=TEXT, product=TEXT, version=TEXT, soname=TEXT, path=TEXT, wires=_list(TEXT), ucx=FLAG)),
+    mpirun=TEXT,
+    libfabric=TEXT,
+    ucx=TEXT,
+    pmix=TEXT,
+    pmi2=FLAG,
+    gpu=_list(TEXT),
+    ld_library_path=TEXT,
+    program=_or_null(PROGRAM),
+    notes=_list(TEXT),
+)
+CANARY = _object(arch=TEXT, soname=TEXT, loader=TEXT, family=TEXT, rpath=TEXT, runpath=TEXT, pattern=TEXT, planned=TEXT)
+# Where no ranks look for each other, `mode` is empty, and so is the rest.
+MPI_PLAN = _object(
+    mode={"enum": ["", "bind", "hybrid", "site", "translate", "container", "none"]},
+    type=TEXT,
+    why=TEXT,
+    host=TEXT,
+    others=_map(TEXT),
+    advice=_list(TEXT),
+    warnings=_list(TEXT),
+    folder=TEXT,
+    links=_map(TEXT),
+    checks=_list(TEXT),
+    binds=_list(_object(source=TEXT, target=TEXT, readonly=FLAG, expand=FLAG)),
+    env=_map(TEXT),
+    canary=_or_null(CANARY),
+    launch=_list(_list(TEXT)),
+    proven=TEXT,
+)
+
 _JOBS = {"jobs": _list(JOB)}
 _OUTCOMES = {"jobs": _list(OUTCOME)}
 OUTPUTS: dict[str, dict[str, Schema]] = {
@@ -149,8 +235,15 @@ OUTPUTS: dict[str, dict[str, Schema]] = {
     "image-sign": {"path": TEXT},
     "image-list": {"folder": TEXT, "images": _list(KEPT)},
     "image-prune": {"removed": _list(REMOVED)},
+    "mpi-host": {"host": MPI_HOST},
+    "mpi-image": {"image": MPI_IMAGE},
+    "mpi-plan": {"mpi": MPI_PLAN, "site": TEXT},
     "template-list": {"templates": _list(TEMPLATE)},
     "template-check": {"checked": _list(TEXT), "problems": _list(TEXT)},
+}
+# What a verb prints instead with some options: --check, --on-node.
+_INSTEAD: dict[str, tuple[dict[str, Schema], ...]] = {
+    "mpi-host": ({"lock": TEXT, "changes": _list(CHANGE)}, _JOBS),
 }
 # They print what they know although a scheduler did not answer.
 _PARTIAL = {"status", "show"}
@@ -162,9 +255,10 @@ def schema(output: str) -> Schema:
     answer = _object(version=version, **OUTPUTS[output])
     if output in _PARTIAL:
         answer["properties"]["error"] = ERROR
+    others = [_object(version=version, **keys) for keys in _INSTEAD.get(output, ())]
     verb = output.replace("-", " ")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"hpcjob {verb} --json",
-        "oneOf": [answer, _object(version=version, error=ERROR)],
+        "oneOf": [answer, *others, _object(version=version, error=ERROR)],
     }

@@ -276,8 +276,8 @@ def understanding(launchers: Sequence[HostLauncher]) -> list[HostLauncher]:
     return fitting or list(launchers)
 
 
-def _types(question: Question) -> tuple[str, ...]:
-    """What the site says wins: srun lists plug-ins too that do not load."""
+def offered(question: Question) -> tuple[str, ...]:
+    """The kinds of srun. What the site says wins: srun lists plug-ins too that do not load."""
     found = launcher(question)
     return question.types or (found.types if found else ())
 
@@ -331,7 +331,7 @@ def _wires(own: ImageMpi | None) -> tuple[str, ...]:
 
 
 def _hybrid_srun(question: Question, wires: tuple[str, ...], shown: str) -> Option:
-    types = _types(question)
+    types = offered(question)
     fitting = [kind for kind in _preferred(types, question.default) if _speaks(kind, wires)]
     if fitting:
         return Option(
@@ -397,7 +397,7 @@ def _other_launcher(question: Question, wanted: str) -> str:
 
 def _instead(question: Question) -> str:
     """The family that the launcher starts."""
-    types = _types(question)
+    types = offered(question)
     by_types = "Open MPI" if _PMI2 not in types and any(kind.startswith("pmix") for kind in types) else "MPICH"
     flavours = {"hydra": "MPICH", "intel": "MPICH", "pals": "MPICH", "openmpi": "Open MPI", "prrte": "Open MPI 5"}
     return flavours.get(_flavour(question), by_types)
@@ -487,7 +487,8 @@ def _bind_one(question: Question, mpi: HostMpi) -> Option:
 
 def _count(image: MpiImage) -> str:
     number = len(image.program.symbols) if image.program else 0
-    return f"{number} functions that the program uses" if number else "that is known to be needed"
+    plural = "s" if number > 1 else ""
+    return f"{number} function{plural} that the program uses" if number else "that is known to be needed"
 
 
 def provider(mpi: HostMpi, soname: str) -> Interface | None:
@@ -594,7 +595,7 @@ def _lacks_wire(question: Question, mpi: HostMpi) -> tuple[str, str] | None:
     if flavour == "slurm":
         if _bind_type(question, mpi):
             return None
-        offers = ", ".join(kind for kind in _types(question) if kind != "none") or "nothing that is known"
+        offers = ", ".join(kind for kind in offered(question) if kind != "none") or "nothing that is known"
         speaks = " or ".join(mpi.wires) or "none of Slurm's kinds"
         return f"srun offers {offers}, and {mpi.product} speaks {speaks}", _other_launcher(question, mpi.family)
     ours = {"hydra": "mpich", "intel": "mpich", "pals": "mpich", "openmpi": "openmpi", "prrte": "openmpi"}
@@ -608,7 +609,7 @@ def _lacks_wire(question: Question, mpi: HostMpi) -> tuple[str, str] | None:
 def _bind_type(question: Question, mpi: HostMpi) -> str:
     if _flavour(question) != "slurm":
         return ""
-    types = _preferred(_types(question), question.default)
+    types = _preferred(offered(question), question.default)
     if mpi.product.startswith("Cray") and (cray := [kind for kind in types if kind.startswith("cray")]):
         return cray[0]
     return next((kind for kind in types if _speaks(kind, mpi.wires)), "")

@@ -85,7 +85,9 @@ def understanding(config: LauncherConfig, host: MpiHost) -> LauncherConfig:
 
 def question(job: Job, known: Known) -> Question:
     """What is to be decided for a job."""
-    site, launcher = job.site, job.launcher
+    site = job.site
+    # With a launcher in the image, the other ways are those of the site's own.
+    launcher = site.launcher if job.spec.mpi == "container" else job.launcher
     own = launcher.kind == site.launcher.kind
     return decide.Question(
         image=known.image,
@@ -104,6 +106,11 @@ def question(job: Job, known: Known) -> Question:
         wi4mpi=bool(site.mpi.wi4mpi),
         can_mount="bind" in capabilities.TABLE.get(job.runtime.name, {"bind": ""}),
     )
+
+
+def offered(job: Job, known: Known) -> tuple[str, ...]:
+    """The kinds of MPI that the launcher offers, as far as that is known (srun --mpi=list)."""
+    return decide.offered(question(job, known))
 
 
 def decided(job: Job, known: Known) -> Decision:
@@ -146,7 +153,7 @@ def settle(job: Job, known: Known) -> Settled:
 
 def refusal(decision: Decision) -> PlanError:
     """Why no way is open, each by name, and what would open one."""
-    ways = "".join(f"\n  {each.mode + ':':<11}{each.why}" for each in decision.others)
+    ways = "".join(f"\n  {each.mode + ':':<11}{_not_taken(each)}" for each in decision.others)
     hint = "; or ".join(decision.advice) or "run it on one rank: -n 1"
     return PlanError(f"{decision.chosen.why}{ways}", hint=hint)
 
@@ -177,7 +184,7 @@ def _plan(decision: Decision, asked: Question, wired: Wiring) -> MpiPlan:
         type=chosen.type if asked.launcher == "srun" else "",
         why=chosen.why,
         host=chosen.host_mpi.name if chosen.host_mpi else "",
-        others={each.mode: f"it would work too: {each.why}" if each.open else each.why for each in decision.others},
+        others={each.mode: _not_taken(each) for each in decision.others},
         advice=decision.advice,
         warnings=(*decision.warnings, *wired.warnings, *_not_found(asked)),
         links=dict(stack.links) if stack else {},
@@ -185,6 +192,10 @@ def _plan(decision: Decision, asked: Question, wired: Wiring) -> MpiPlan:
         env=dict(wired.env),
         canary=wired.guard,
     )
+
+
+def _not_taken(option: decide.Option) -> str:
+    return f"it would work too: {option.why}" if option.open else option.why
 
 
 def _not_found(asked: Question) -> Iterator[str]:

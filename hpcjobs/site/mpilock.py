@@ -13,13 +13,13 @@ _HEAD = """\
 # The MPIs of {node} as `hpcjob mpi host` found them on {made}: which libraries they are and
 # what they need, with build-ids, so that a job ends with words where a node has others. `mpi_init*` of the exports
 # stands for the four names that compilers give a procedure of Fortran.
-# Not to be edited. `hpcjob mpi host --check` says what has changed since; `hpcjob mpi host` writes it anew.
+# Not to be edited. `hpcjob mpi host --check` says what has changed since; `hpcjob mpi host -o FILE` writes it anew.
 """
 # Thousands of names, which nobody reads one by one.
 _NAMES = ("exports", "abi_exports")
 _WIDTH = 100
 _SHORT = 80
-_RENEW = "hpcjob mpi host writes it anew"
+_RENEW = "hpcjob mpi host -o FILE writes it anew"
 
 
 def dump(host: MpiHost) -> str:

@@ -59,10 +59,15 @@ LINES = [
     "image sign app",
     "image list",
     "image prune --older-than 1d",
+    "mpi host",
+    "mpi host --check",
+    "mpi host --on-node",
+    "mpi image app",
+    "mpi plan -n 2 --image app -- /bin/solve",
     "template list",
     "template check",
 ]
-GROUPS = ("image", "site", "template")
+GROUPS = ("image", "mpi", "site", "template")
 
 
 @pytest.fixture

@@ -26,8 +26,6 @@ from tests.mpi_elf import build
 from tests.unit.test_mpi_image import INTERP, LIB, MPICH, OPEN_MPI, app, tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tests.cli.session import Session
 
 pytestmark = pytest.mark.skipif(os.uname().machine != "x86_64", reason="the images made here are for x86_64")
@@ -94,25 +92,25 @@ def openmpi(session: Session) -> Path:
 def test_host(session: Session) -> None:
     session.check(r"""
 $ hpcjob mpi host
-out| node         n1: x86_64, glibc 2.36
-out| network      verbs (/dev/infiniband/uverbs0)
+out| node          n1: x86_64, glibc 2.36
+out| network       verbs (/dev/infiniband/uverbs0)
 out|
-out| mpi          mpich-4.0.2: MPICH 4.0.2
-out| libraries    libmpich.so.12, libmpichfort.so.12
-out| speaks       pmi1
-out| needs        8 files, glibc 2.34
+out| mpi           mpich-4.0.2: MPICH 4.0.2
+out| libraries     libmpich.so.12, libmpichfort.so.12
+out| speaks        pmi1
+out| needs         8 files, glibc 2.34
 out|
-out| mpi          intel-mpi-2021.19: Intel MPI 2021.19
-out| modules      intel-mpi/2021.19
-out| prefix       /opt/intel/mpi/2021.19
-out| libraries    libmpi.so.12, libmpifort.so.12, libmpi_abi.so.1
-out| speaks       pmi1 pmi2
-out| needs        4 files, glibc 2.14
-out| folders      /opt/intel/mpi/2021.19
+out| mpi           intel-mpi-2021.19: Intel MPI 2021.19
+out| modules       intel-mpi/2021.19
+out| prefix        /opt/intel/mpi/2021.19
+out| libraries     libmpi.so.12, libmpifort.so.12, libmpi_abi.so.1
+out| speaks        pmi1 pmi2
+out| needs         4 files, glibc 2.14
+out| folders       /opt/intel/mpi/2021.19
 out|
-out| launcher     srun /usr/bin/srun (slurm 22.05.8): none pmi2
-out| launcher     mpiexec /usr/bin/mpiexec (hydra 4.0.2 of mpich-4.0.2)
-out| note         libucx.so.0 is not found, which plug-in /opt/x.so needs
+out| launcher      srun /usr/bin/srun (slurm 22.05.8): none pmi2
+out| launcher      mpiexec /usr/bin/mpiexec (hydra 4.0.2 of mpich-4.0.2)
+out| note          libucx.so.0 is not found, which plug-in /opt/x.so needs
 err| hint: to plan by it: hpcjob mpi host -o ~/work/.hpcjobs/sites/cluster.mpi.lock.yaml
 """)
 
@@ -121,40 +119,40 @@ def test_a_host_without_mpi(session: Session, machine: Machine) -> None:
     machine.host = replace(HOST, mpis=(), launchers=(), fabric="none", devices=(), notes=(), libraries=())
     session.check(r"""
 $ hpcjob mpi host
-out| node         n1: x86_64, glibc 2.36
-out| network      none
-out|
+out| node          n1: x86_64, glibc 2.36
+out| network       none
+out| mpi           none was found
 err| hint: to plan by it: hpcjob mpi host -o ~/work/.hpcjobs/sites/cluster.mpi.lock.yaml
 """)
 
 
 def test_host_asks_with_modules(session: Session, machine: Machine) -> None:
-    session.run("hpcjob mpi host -m intel-mpi --module ucx")
+    session.run("hpcjob mpi host --module intel-mpi --module ucx")
     assert machine.asked[0]["modules"] == ("intel-mpi", "ucx")
 
 
 def test_the_lock_file_is_written(session: Session, machine: Machine) -> None:
     session.check(r"""
 $ hpcjob mpi host -o locks/here.yaml
-out| node         n1: x86_64, glibc 2.36
-out| network      verbs (/dev/infiniband/uverbs0)
+out| node          n1: x86_64, glibc 2.36
+out| network       verbs (/dev/infiniband/uverbs0)
 out|
-out| mpi          mpich-4.0.2: MPICH 4.0.2
-out| libraries    libmpich.so.12, libmpichfort.so.12
-out| speaks       pmi1
-out| needs        8 files, glibc 2.34
+out| mpi           mpich-4.0.2: MPICH 4.0.2
+out| libraries     libmpich.so.12, libmpichfort.so.12
+out| speaks        pmi1
+out| needs         8 files, glibc 2.34
 out|
-out| mpi          intel-mpi-2021.19: Intel MPI 2021.19
-out| modules      intel-mpi/2021.19
-out| prefix       /opt/intel/mpi/2021.19
-out| libraries    libmpi.so.12, libmpifort.so.12, libmpi_abi.so.1
-out| speaks       pmi1 pmi2
-out| needs        4 files, glibc 2.14
-out| folders      /opt/intel/mpi/2021.19
+out| mpi           intel-mpi-2021.19: Intel MPI 2021.19
+out| modules       intel-mpi/2021.19
+out| prefix        /opt/intel/mpi/2021.19
+out| libraries     libmpi.so.12, libmpifort.so.12, libmpi_abi.so.1
+out| speaks        pmi1 pmi2
+out| needs         4 files, glibc 2.14
+out| folders       /opt/intel/mpi/2021.19
 out|
-out| launcher     srun /usr/bin/srun (slurm 22.05.8): none pmi2
-out| launcher     mpiexec /usr/bin/mpiexec (hydra 4.0.2 of mpich-4.0.2)
-out| note         libucx.so.0 is not found, which plug-in /opt/x.so needs
+out| launcher      srun /usr/bin/srun (slurm 22.05.8): none pmi2
+out| launcher      mpiexec /usr/bin/mpiexec (hydra 4.0.2 of mpich-4.0.2)
+out| note          libucx.so.0 is not found, which plug-in /opt/x.so needs
 err| wrote locks/here.yaml
 $ hpcjob mpi host --json -o locks/other.yaml
 out| {"version": 1, "host": {"made": "2026-11-21T12:00:00Z", "node": "n1", "arch": "x86_64", "glibc": "2.36", "fabric": "verbs", "devices": ["/dev/infiniband/uverbs0"], "launchers": [{"kind": "srun", "command": "/usr/bin/srun", "flavour": "slurm", "version": "22.05.8", "types": ["none", "pmi2"], "default": "", "mpi": ""}, {"kind": "mpiexec", "command": "/usr/bin/mpiexec", "flavour": "hydra", "version": "4.0.2", "types": [], "default": "", "mpi": "mpich-4.0.2"}], "mpis": [{"name": "mpich-4.0.2", "family": "mpich", "product": "MPICH", "version": "4.0.2", "prefix": "", "modules": [], "found": [], "interfaces": [{"role": "c", "soname": "libmpich.so.12", "path": "/usr/lib/x86_64-linux-gnu/libmpich.so.12.2.2", "family": "mpich"}, {"role": "fortran", "soname": "libmpichfort.so.12", "path": "/usr/lib/x86_64-linux-gnu/libmpichfort.so.12.2.2", "family": "mpich"}], "exports": ["MPI_Allreduce", "MPI_Comm_rank", "MPI_Comm_size", "MPI_Finalize", "MPI_Init", "MPI_Send", "mpi_init_", "mpi_send_"], "abi_exports": [], "libraries": ["/usr/lib/x86_64-linux-gnu/libmpich.so.12.2.2", "/usr/lib/x86_64-linux-gnu/libmpichfort.so.12.2.2", "/usr/lib/x86_64-linux-gnu/libucp.so.0.0.0", "/usr/lib/x86_64-linux-gnu/libfabric.so.1.17.3", "/usr/lib/x86_64-linux-gnu/libhwloc.so.15.6.0", "/usr/lib/x86_64-linux-gnu/libcrypto.so.3", "/usr/lib/x86_64-linux-gnu/libstdc++.so.6.0.30", "/usr/lib/x86_64-linux-gnu/libgcc_s.so.1"], "optional": [], "folders": [], "env": {}, "wires": ["pmi1"]}, {"name": "intel-mpi-2021.19", "family": "mpich", "product": "Intel MPI", "version": "2021.19", "prefix": "/opt/intel/mpi/2021.19", "modules": ["intel-mpi/2021.19"], "found": [], "interfaces": [{"role": "c", "soname": "libmpi.so.12", "path": "/opt/intel/mpi/2021.19/lib/libmpi.so.12.0.0", "family": "mpich"}, {"role": "fortran", "soname": "libmpifort.so.12", "path": "/opt/intel/mpi/2021.19/lib/libmpifort.so.12", "family": "mpich"}, {"role": "c", "soname": "libmpi_abi.so.1", "path": "/opt/intel/mpi/2021.19/lib/libmpi_abi.so.1", "family": "abi"}], "exports": ["MPI_Allreduce", "MPI_Comm_rank", "MPI_Comm_size", "MPI_Finalize", "MPI_Init", "MPI_Send", "mpi_init_", "mpi_send_"], "abi_exports": ["MPI_Allreduce", "MPI_Comm_rank", "MPI_Comm_size", "MPI_Finalize", "MPI_Init", "MPI_Send"], "libraries": ["/opt/intel/mpi/2021.19/lib/libmpi.so.12.0.0", "/opt/intel/mpi/2021.19/lib/libmpi_abi.so.1", "/opt/intel/mpi/2021.19/lib/libmpifort.so.12", "/opt/intel/mpi/2021.19/opt/mpi/libfabric/lib/libfabric.so.1"], "optional": [], "folders": [{"path": "/opt/intel/mpi/2021.19", "variables": ["I_MPI_ROOT"], "same_place": false, "needs": {}, "digest": ""}], "env": {}, "wires": ["pmi1", "pmi2"]}], "libraries": [{"name": "libmpich.so.12", "path": "/usr/lib/x86_64-linux-gnu/libmpich.so.12.2.2", "size": 1000, "build_id": "8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a", "build_at": 624, "sha256": "", "needs": {"GLIBC": "2.34"}}, {"name": "libmpichfort.so.12", "path": "/usr/lib/x86_64-linux-gnu/libmpichfort.so.12.2.2", "size": 1000, "build_id": "8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a", "build_at": 624, "sha256": "", "needs": {"GLIBC": "2.34"}}, {"name": "libucp.so.0", "path": "/usr/lib/x86_64-linux-gnu/libucp.so.0.0.0", "size": 1000, "build_id": "8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a", "build_at": 624, "sha256": "", "needs": {"GLIBC": "2.34"}}, {"name": "libfabric.so.1", "path": "/usr/lib/x86_64-linux-gnu/libfabric.so.1.17.3", "size": 1000, "build_id": "8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a", "build_at": 624, "sha256": "", "needs": {"GLIBC": "2.34"}}, {"name": "libhwloc.so.15", "path": "/usr/lib/x86_64-linux-gnu/libhwloc.so.15.6.0", "size": 1000, "build_id": "8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a", "build_at": 624, "sha256": "", "needs": {"GLIBC": "2.34"}}, {"name": "libcrypto.so.3", "path": "/usr/lib/x86_64-linux-gnu/libcrypto.so.3", "size": 1000, "build_id": "8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a", "build_at": 624, "sha256": "", "needs": {"GLIBC": "2.34"}}, {"name": "libstdc++.so.6", "path": "/usr/lib/x86_64-linux-gnu/libstdc++.so.6.0.30", "size": 1000, "build_id": "8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a", "build_at": 624, "sha256": "", "needs": {"GLIBC": "2.34", "GCC": "3.3"}}, {"name": "libgcc_s.so.1", "path": "/usr/lib/x86_64-linux-gnu/libgcc_s.so.1", "size": 1000, "build_id": "8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a", "build_at": 624, "sha256": "", "needs": {"GLIBC": "2.34"}}, {"name": "libmpi.so.12", "path": "/opt/mpich-5.0.1/lib/libmpi.so.12", "size": 1000, "build_id": "8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a", "build_at": 624, "sha256": "", "needs": {"GLIBC": "2.17"}}, {"name": "libmpi_abi.so.0", "path": "/opt/mpich-5.0.1/lib/libmpi_abi.so.0", "size": 1000, "build_id": "8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a", "build_at": 624, "sha256": "", "needs": {"GLIBC": "2.17"}}, {"name": "libfabric.so.1", "path": "/opt/mpich-5.0.1/lib/mpich/libfabric.so.1", "size": 1000, "build_id": "8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a", "build_at": 624, "sha256": "", "needs": {"GLIBC": "2.17"}}, {"name": "libucp.so.0", "path": "/opt/mpich-5.0.1/lib/mpich/libucp.so.0", "size": 1000, "build_id": "8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a", "build_at": 624, "sha256": "", "needs": {"GLIBC": "2.17"}}, {"name": "libmpi.so.12", "path": "/opt/intel/mpi/2021.19/lib/libmpi.so.12.0.0", "size": 1000, "build_id": "", "build_at": 624, "sha256": "5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e", "needs": {"GLIBC": "2.14"}}, {"name": "libmpi_abi.so.1", "path": "/opt/intel/mpi/2021.19/lib/libmpi_abi.so.1", "size": 1000, "build_id": "8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a", "build_at": 624, "sha256": "", "needs": {"GLIBC": "2.14"}}, {"name": "libmpifort.so.12", "path": "/opt/intel/mpi/2021.19/lib/libmpifort.so.12", "size": 1000, "build_id": "8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a", "build_at": 624, "sha256": "", "needs": {"GLIBC": "2.14"}}, {"name": "libfabric.so.1", "path": "/opt/intel/mpi/2021.19/opt/mpi/libfabric/lib/libfabric.so.1", "size": 1000, "build_id": "8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a", "build_at": 624, "sha256": "", "needs": {"GLIBC": "2.14"}}, {"name": "libmpi_gnu_123.so.12", "path": "/opt/cray/pe/mpich/8.1.27/ofi/gnu/12.3/lib/libmpi_gnu_123.so.12.0.0", "size": 1000, "build_id": "8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a", "build_at": 624, "sha256": "", "needs": {"GLIBC": "2.17"}}, {"name": "libpmi.so.0", "path": "/opt/cray/pe/lib64/libpmi.so.0", "size": 1000, "build_id": "8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a", "build_at": 624, "sha256": "", "needs": {"GLIBC": "2.4"}}, {"name": "libpals.so.0", "path": "/opt/cray/pe/lib64/libpals.so.0", "size": 1000, "build_id": "8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a", "build_at": 624, "sha256": "", "needs": {"GLIBC": "2.4"}}, {"name": "libfabric.so.1", "path": "/opt/cray/libfabric/1.20/lib64/libfabric.so.1", "size": 1000, "build_id": "8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a", "build_at": 624, "sha256": "", "needs": {"GLIBC": "2.15"}}, {"name": "libcxi.so.1", "path": "/usr/lib64/libcxi.so.1", "size": 1000, "build_id": "8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a", "build_at": 624, "sha256": "", "needs": {"GLIBC": "2.14"}}, {"name": "libmpi.so.40", "path": "/usr/lib/x86_64-linux-gnu/libmpi.so.40.30.4", "size": 1000, "build_id": "8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a", "build_at": 624, "sha256": "", "needs": {"GLIBC": "2.34"}}, {"name": "libopen-pal.so.40", "path": "/usr/lib/x86_64-linux-gnu/libopen-pal.so.40.30.3", "size": 1000, "build_id": "8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a", "build_at": 624, "sha256": "", "needs": {"GLIBC": "2.34"}}, {"name": "libmpi.so.40", "path": "/opt/openmpi-5.0.11/lib/libmpi.so.40", "size": 1000, "build_id": "8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a", "build_at": 624, "sha256": "", "needs": {"GLIBC": "2.17"}}, {"name": "libopen-pal.so.80", "path": "/opt/openmpi-5.0.11/lib/libopen-pal.so.80", "size": 1000, "build_id": "8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a8a", "build_at": 624, "sha256": "", "needs": {"GLIBC": "2.17"}}], "data": [], "notes": ["libucx.so.0 is not found, which plug-in /opt/x.so needs"]}}
@@ -177,7 +175,7 @@ $ hpcjob mpi host -o -
 out| # The MPIs of n1 as `hpcjob mpi host` found them on 2026-11-21T12:00:00Z: which libraries they are and
 out| # what they need, with build-ids, so that a job ends with words where a node has others. `mpi_init*` of the exports
 out| # stands for the four names that compilers give a procedure of Fortran.
-out| # Not to be edited. `hpcjob mpi host --check` says what has changed since; `hpcjob mpi host` writes it anew.
+out| # Not to be edited. `hpcjob mpi host --check` says what has changed since; `hpcjob mpi host -o FILE` writes it anew.
 out| format: 1
 out| made: '2026-11-21T12:00:00Z'
 out| node: n1
@@ -276,28 +274,26 @@ def test_damaged_lock_files(session: Session, mpich: Path) -> None:
 $ hpcjob mpi host --check
 err| error: /home/work/.hpcjobs/sites/cluster.mpi.lock.yaml: the lock file is damaged: 'int' object is not iterable
 err|
-err| hint: hpcjob mpi host writes it anew
+err| hint: hpcjob mpi host -o /home/work/.hpcjobs/sites/cluster.mpi.lock.yaml writes it anew
 exit 3
 $ hpcjob submit -n 2 --image mpich -- /opt/solve
 err| error: /home/work/.hpcjobs/sites/cluster.mpi.lock.yaml: the lock file is damaged: 'int' object is not iterable
 err|
-err| hint: hpcjob mpi host writes it anew
+err| hint: hpcjob mpi host -o /home/work/.hpcjobs/sites/cluster.mpi.lock.yaml writes it anew
 exit 3
 $ hpcjob mpi plan -n 2 --image mpich -- /opt/solve
 err| error: /home/work/.hpcjobs/sites/cluster.mpi.lock.yaml: the lock file is damaged: 'int' object is not iterable
 err|
-err| hint: hpcjob mpi host writes it anew
+err| hint: hpcjob mpi host -o /home/work/.hpcjobs/sites/cluster.mpi.lock.yaml writes it anew
 exit 3
 """)
 
 
 def test_a_host_is_looked_at_by_a_job(session: Session) -> None:
     session.check(r"""
-$ hpcjob mpi host --on-node -p debug -t 5 -m mpich
-err| error: there is no option -m
-err|
-err| hint: hpcjob mpi host --help says what there is
-exit 2
+$ hpcjob mpi host --on-node -p debug -t 5 --module mpich
+out| j1
+err| j1 writes ~/work/.hpcjobs/sites/cluster.mpi.lock.yaml; wait for it: hpcjob wait j1
 """)
     (record,) = Service().history()
     assert record.command == (
@@ -332,13 +328,18 @@ err|
 err| hint: add --on-node
 exit 2
 $ hpcjob mpi host --check --on-node
-out| j1
-err| j1 writes ~/work/.hpcjobs/sites/cluster.mpi.lock.yaml; wait for it: hpcjob wait j1
-$ hpcjob mpi host --check -o lock.yaml
-err| error: there is no lock file /home/work/.hpcjobs/sites/cluster.mpi.lock.yaml
+err| error: --on-node is about a new lock file, and --check writes none
 err|
-err| hint: hpcjob mpi host -o ~/work/.hpcjobs/sites/cluster.mpi.lock.yaml
-exit 6
+err| hint: leave out --on-node
+exit 2
+$ hpcjob mpi host --check -o lock.yaml
+err| error: -o is about a new lock file, and --check writes none
+err|
+err| hint: leave out -o
+exit 2
+$ hpcjob mpi host -o - --json
+out| {"version": 1, "error": {"message": "-o - and --json both print to the terminal", "hint": "leave out one, or give a file: -o FILE", "code": 2}}
+exit 2
 $ hpcjob mpi host --site clutser
 err| error: there is no site 'clutser'
 err|
@@ -353,33 +354,33 @@ exit 6
 def test_image(session: Session, mpich: Path, openmpi: Path) -> None:
     session.check(r"""
 $ hpcjob mpi image mpich -- /opt/solve
-out| image        ~/work/mpich
-out| cpu          x86_64
-out| libc         glibc 2.36
-out| newest       GLIBC 2.36
-out| mpi          MPICH 4.0.2 (libmpi.so.12, /usr/lib/x86_64-linux-gnu/libmpi.so.12.2.2, speaks pmi1)
-out| mpirun       /usr/bin/mpiexec.hydra
-out| program      /opt/solve (in the image)
-out| links to     libmpi.so.12
-out| family       mpich
-out| uses         1 functions and constants of MPI
+out| image         ~/work/mpich
+out| cpu           x86_64
+out| libc          glibc 2.36
+out| newest        GLIBC 2.36
+out| mpi           MPICH 4.0.2 (libmpi.so.12, /usr/lib/x86_64-linux-gnu/libmpi.so.12.2.2, speaks pmi1)
+out| mpirun        /usr/bin/mpiexec.hydra
+out| program       /opt/solve (in the image)
+out| links to      libmpi.so.12
+out| family        mpich
+out| uses          1 of MPI's functions and constants
 $ hpcjob mpi image ompi -- /opt/solve
-out| image        ~/work/ompi
-out| cpu          x86_64
-out| libc         glibc 2.36
-out| newest       GLIBC 2.36
-out| mpi          Open MPI 4.1.4 (libmpi.so.40, /usr/lib/x86_64-linux-gnu/libmpi.so.40, speaks pmix)
-out| program      /opt/solve (in the image)
-out| links to     libmpi.so.40
-out| family       openmpi
-out| uses         2 functions and constants of MPI
+out| image         ~/work/ompi
+out| cpu           x86_64
+out| libc          glibc 2.36
+out| newest        GLIBC 2.36
+out| mpi           Open MPI 4.1.4 (libmpi.so.40, /usr/lib/x86_64-linux-gnu/libmpi.so.40, speaks pmix)
+out| program       /opt/solve (in the image)
+out| links to      libmpi.so.40
+out| family        openmpi
+out| uses          2 of MPI's functions and constants
 $ hpcjob mpi image mpich
-out| image        ~/work/mpich
-out| cpu          x86_64
-out| libc         glibc 2.36
-out| newest       GLIBC 2.36
-out| mpi          MPICH 4.0.2 (libmpi.so.12, /usr/lib/x86_64-linux-gnu/libmpi.so.12.2.2, speaks pmi1)
-out| mpirun       /usr/bin/mpiexec.hydra
+out| image         ~/work/mpich
+out| cpu           x86_64
+out| libc          glibc 2.36
+out| newest        GLIBC 2.36
+out| mpi           MPICH 4.0.2 (libmpi.so.12, /usr/lib/x86_64-linux-gnu/libmpi.so.12.2.2, speaks pmi1)
+out| mpirun        /usr/bin/mpiexec.hydra
 """)
 
 
@@ -387,54 +388,53 @@ def test_programs_of_an_image(session: Session, mpich: Path) -> None:
     (session.home / "work/mine").write_bytes(app("libmpi.so.12"))
     session.check(r"""
 $ hpcjob mpi image mpich -- /opt/rpath
-out| image        ~/work/mpich
-out| cpu          x86_64
-out| libc         glibc 2.36
-out| newest       GLIBC 2.36
-out| mpi          MPICH 4.0.2 (libmpi.so.12, /usr/lib/x86_64-linux-gnu/libmpi.so.12.2.2, speaks pmi1)
-out| mpirun       /usr/bin/mpiexec.hydra
-out| program      /opt/rpath (in the image)
-out| links to     libmpi.so.12
-out| family       mpich
-out| uses         1 functions and constants of MPI
-out| rpath        /usr/lib/x86_64-linux-gnu (DT_RPATH: no LD_LIBRARY_PATH beats it)
+out| image         ~/work/mpich
+out| cpu           x86_64
+out| libc          glibc 2.36
+out| newest        GLIBC 2.36
+out| mpi           MPICH 4.0.2 (libmpi.so.12, /usr/lib/x86_64-linux-gnu/libmpi.so.12.2.2, speaks pmi1)
+out| mpirun        /usr/bin/mpiexec.hydra
+out| program       /opt/rpath (in the image)
+out| links to      libmpi.so.12
+out| family        mpich
+out| uses          1 of MPI's functions and constants
+out| rpath         /usr/lib/x86_64-linux-gnu (DT_RPATH: no LD_LIBRARY_PATH beats it)
 $ hpcjob mpi image mpich -- /opt/plain
-out| image        ~/work/mpich
-out| cpu          x86_64
-out| libc         glibc 2.36
-out| newest       GLIBC 2.36
-out| mpi          MPICH 4.0.2 (libmpi.so.12, /usr/lib/x86_64-linux-gnu/libmpi.so.12.2.2, speaks pmi1)
-out| mpirun       /usr/bin/mpiexec.hydra
-out| program      /opt/plain (in the image)
-out| links to     no MPI
+out| image         ~/work/mpich
+out| cpu           x86_64
+out| libc          glibc 2.36
+out| newest        GLIBC 2.36
+out| mpi           MPICH 4.0.2 (libmpi.so.12, /usr/lib/x86_64-linux-gnu/libmpi.so.12.2.2, speaks pmi1)
+out| mpirun        /usr/bin/mpiexec.hydra
+out| program       /opt/plain (in the image)
+out| links to      no MPI
 $ hpcjob mpi image mpich -- /opt/run.sh
-out| image        ~/work/mpich
-out| cpu          x86_64
-out| libc         glibc 2.36
-out| newest       GLIBC 2.36
-out| mpi          MPICH 4.0.2 (libmpi.so.12, /usr/lib/x86_64-linux-gnu/libmpi.so.12.2.2, speaks pmi1)
-out| mpirun       /usr/bin/mpiexec.hydra
-out| program      /opt/run.sh (a script: what it runs is not known)
-out| links to     no MPI
+out| image         ~/work/mpich
+out| cpu           x86_64
+out| libc          glibc 2.36
+out| newest        GLIBC 2.36
+out| mpi           MPICH 4.0.2 (libmpi.so.12, /usr/lib/x86_64-linux-gnu/libmpi.so.12.2.2, speaks pmi1)
+out| mpirun        /usr/bin/mpiexec.hydra
+out| program       /opt/run.sh (a script: what it runs is not known)
 $ hpcjob mpi image mpich -- ./mine
-out| image        ~/work/mpich
-out| cpu          x86_64
-out| libc         glibc 2.36
-out| newest       GLIBC 2.36
-out| mpi          MPICH 4.0.2 (libmpi.so.12, /usr/lib/x86_64-linux-gnu/libmpi.so.12.2.2, speaks pmi1)
-out| mpirun       /usr/bin/mpiexec.hydra
-out| program      /home/work/mine (on the host)
-out| links to     libmpi.so.12
-out| family       mpich
-out| uses         2 functions and constants of MPI
+out| image         ~/work/mpich
+out| cpu           x86_64
+out| libc          glibc 2.36
+out| newest        GLIBC 2.36
+out| mpi           MPICH 4.0.2 (libmpi.so.12, /usr/lib/x86_64-linux-gnu/libmpi.so.12.2.2, speaks pmi1)
+out| mpirun        /usr/bin/mpiexec.hydra
+out| program       /home/work/mine (on the host)
+out| links to      libmpi.so.12
+out| family        mpich
+out| uses          2 of MPI's functions and constants
 $ hpcjob mpi image mpich -- /opt/nothing
-out| image        ~/work/mpich
-out| cpu          x86_64
-out| libc         glibc 2.36
-out| newest       GLIBC 2.36
-out| mpi          MPICH 4.0.2 (libmpi.so.12, /usr/lib/x86_64-linux-gnu/libmpi.so.12.2.2, speaks pmi1)
-out| mpirun       /usr/bin/mpiexec.hydra
-out| program      /opt/nothing (not found)
+out| image         ~/work/mpich
+out| cpu           x86_64
+out| libc          glibc 2.36
+out| newest        GLIBC 2.36
+out| mpi           MPICH 4.0.2 (libmpi.so.12, /usr/lib/x86_64-linux-gnu/libmpi.so.12.2.2, speaks pmi1)
+out| mpirun        /usr/bin/mpiexec.hydra
+out| program       /opt/nothing (not found)
 """)
 
 
@@ -450,15 +450,15 @@ err| error: no runtime of site cluster keeps images by name
 err|
 err| hint: hpcjob image pull docker://alpine:3.20; then look at its file
 exit 3
-$ hpcjob mpi image docker://alpine:3.20 --runtime podman
-err| error: the command begins with '--runtime', before --
+$ hpcjob mpi image --runtime podman docker://alpine:3.20
+err| error: site cluster has no runtime podman that keeps images by name
 err|
-err| hint: type: hpcjob mpi image docker://alpine:3.20 -- --runtime podman
-exit 2
-$ hpcjob mpi image mpich --runtime podman
-err| error: the command begins with '--runtime', before --
+err| hint: hpcjob image pull docker://alpine:3.20; then look at its file
+exit 3
+$ hpcjob mpi image --runtime podman mpich
+err| error: --runtime is for images by name, and this is a file
 err|
-err| hint: type: hpcjob mpi image mpich -- --runtime podman
+err| hint: leave out --runtime
 exit 2
 $ hpcjob mpi image .hpcjobs/sites/cluster.yaml
 err| error: /home/work/.hpcjobs/sites/cluster.yaml is not a container image: its first bytes are of no known kind
@@ -479,30 +479,30 @@ exit 2
 def test_plan_to_bind(session: Session, mpich: Path) -> None:
     session.check(r"""
 $ hpcjob mpi plan -N 2 --ntasks-per-node 2 --image mpich -- /opt/solve
-out| site         cluster
-out| mode         bind (srun --mpi=pmi2)
-out| why          MPICH 4.0.2 of the host takes the place of the image's MPICH 4.0.2: it has all 1 functions that the program uses and the image's glibc suffices
-out| not hybrid   it would work too: MPICH 4.0.2 of the image and srun both speak pmi2
+out| site          cluster
+out| mode          bind (srun --mpi=pmi2)
+out| why           MPICH 4.0.2 of the host takes the place of the image's MPICH 4.0.2: it has all 1 function that the program uses and the image's glibc suffices
+out| not hybrid    it would work too: MPICH 4.0.2 of the image and srun both speak pmi2
 out| not container a launcher in the image reaches one node, not 2
-out| bind         ~/data/jobs/.mpi/3fa85f6457174562 at /hpcjob/mpi
-out| bind         /usr/lib/x86_64-linux-gnu at /hpcjob/host/usr/lib/x86_64-linux-gnu
-out| set          LD_LIBRARY_PATH=/hpcjob/mpi/front:/hpcjob/mpi/tail
-out| links        libfabric.so.1, libhwloc.so.15, libmpi.so.12, libmpich.so.12, libmpichfort.so.12, libmpifort.so.12, libucp.so.0
-out| on nodes     8 files are compared before the job starts
-out| check        each time, before the program: that all ranks find each other, on all nodes, that they run MPICH 4.0.2
+out| bind          ~/data/jobs/.mpi/3fa85f6457174562 at /hpcjob/mpi
+out| bind          /usr/lib/x86_64-linux-gnu at /hpcjob/host/usr/lib/x86_64-linux-gnu
+out| set           LD_LIBRARY_PATH=/hpcjob/mpi/front:/hpcjob/mpi/tail
+out| links         libfabric.so.1, libhwloc.so.15, libmpi.so.12, libmpich.so.12, libmpichfort.so.12, libmpifort.so.12, libucp.so.0
+out| on nodes      8 files and folders of the host are looked at before the job starts
+out| check         each time, before the program: that all ranks find each other, on all nodes, that they run MPICH 4.0.2
 err| looking at the MPI of this machine, once: hpcjob mpi host tells what there is
 $ hpcjob mpi plan -n 2 --image mpich --mpi-check never -- /opt/rpath
-out| site         cluster
-out| mode         bind (srun --mpi=pmi2)
-out| why          MPICH 4.0.2 of the host takes the place of the image's MPICH 4.0.2: it has all 1 functions that the program uses and the image's glibc suffices
-out| not hybrid   it would work too: MPICH 4.0.2 of the image and srun both speak pmi2
+out| site          cluster
+out| mode          bind (srun --mpi=pmi2)
+out| why           MPICH 4.0.2 of the host takes the place of the image's MPICH 4.0.2: it has all 1 function that the program uses and the image's glibc suffices
+out| not hybrid    it would work too: MPICH 4.0.2 of the image and srun both speak pmi2
 out| not container it is taken only if asked for
-out| bind         ~/data/jobs/.mpi/3fa85f6457174562 at /hpcjob/mpi
-out| bind         /usr/lib/x86_64-linux-gnu at /hpcjob/host/usr/lib/x86_64-linux-gnu
-out| set          LD_LIBRARY_PATH=/hpcjob/mpi/front:/hpcjob/mpi/tail
-out| set          LD_PRELOAD=/hpcjob/mpi/front/libmpi.so.12
-out| links        libfabric.so.1, libhwloc.so.15, libmpi.so.12, libmpich.so.12, libmpichfort.so.12, libmpifort.so.12, libucp.so.0
-out| on nodes     8 files are compared before the job starts
+out| bind          ~/data/jobs/.mpi/3fa85f6457174562 at /hpcjob/mpi
+out| bind          /usr/lib/x86_64-linux-gnu at /hpcjob/host/usr/lib/x86_64-linux-gnu
+out| set           LD_LIBRARY_PATH=/hpcjob/mpi/front:/hpcjob/mpi/tail
+out| set           LD_PRELOAD=/hpcjob/mpi/front/libmpi.so.12
+out| links         libfabric.so.1, libhwloc.so.15, libmpi.so.12, libmpich.so.12, libmpichfort.so.12, libmpifort.so.12, libucp.so.0
+out| on nodes      8 files and folders of the host are looked at before the job starts
 err| looking at the MPI of this machine, once: hpcjob mpi host tells what there is
 """)
 
@@ -511,23 +511,23 @@ def test_plan_for_the_image_s_own(session: Session, mpich: Path, machine: Machin
     machine.host = replace(HOST, mpis=())
     session.check(r"""
 $ hpcjob mpi plan -N 2 --image mpich -- /opt/solve
-out| site         cluster
-out| mode         hybrid (srun --mpi=pmi2)
-out| why          MPICH 4.0.2 of the image and srun both speak pmi2
-out| not bind     the host has no MPICH, which the program is built with
+out| site          cluster
+out| mode          hybrid (srun --mpi=pmi2)
+out| why           MPICH 4.0.2 of the image and srun both speak pmi2
+out| not bind      the host has no MPICH, which the program is built with
 out| not container a launcher in the image reaches one node, not 2
-out| warning      the image's own network library is used, not the host's
-out| bind         ~/data/jobs/.mpi/3fa85f6457174562 at /hpcjob/mpi
-out| check        each time, before the program: that all ranks find each other, on all nodes, that they run MPICH 4.0.2
+out| warning       the image's own network library is used, not the host's
+out| bind          ~/data/jobs/.mpi/3fa85f6457174562 at /hpcjob/mpi
+out| check         each time, before the program: that all ranks find each other, on all nodes, that they run MPICH 4.0.2
 err| looking at the MPI of this machine, once: hpcjob mpi host tells what there is
 $ hpcjob mpi plan -n 2 --launcher mpiexec --image mpich -- /opt/solve
-out| site         cluster
-out| mode         hybrid
-out| why          MPICH 4.0.2 of the image and mpiexec of hydra 4.0.2 speak PMI-1
-out| not bind     mpiexec of hydra 4.0.2 starts no MPICH, which the program is built with
+out| site          cluster
+out| mode          hybrid
+out| why           MPICH 4.0.2 of the image and mpiexec of hydra 4.0.2 speak PMI-1
+out| not bind      mpiexec of hydra 4.0.2 starts no MPICH, which the program is built with
 out| not container it is taken only if asked for
-out| bind         ~/data/jobs/.mpi/3fa85f6457174562 at /hpcjob/mpi
-out| check        each time, before the program: that all ranks find each other, on all nodes, that they run MPICH 4.0.2
+out| bind          ~/data/jobs/.mpi/3fa85f6457174562 at /hpcjob/mpi
+out| check         each time, before the program: that all ranks find each other, on all nodes, that they run MPICH 4.0.2
 """)
 
 
@@ -552,14 +552,14 @@ err|
 err| hint: a Slurm with --mpi=pmix, or rebuild the image with MPICH; or rebuild the image with MPICH
 exit 3
 $ hpcjob mpi plan -N 2 --image ompi --mpi pmi2 -- /opt/solve
-out| site         cluster
-out| mode         hybrid (srun --mpi=pmi2)
-out| why          asked for
-out| not bind     the host has no Open MPI, which the program is built with
+out| site          cluster
+out| mode          hybrid (srun --mpi=pmi2)
+out| why           asked for
+out| not bind      the host has no Open MPI, which the program is built with
 out| not container a launcher in the image reaches one node, not 2
-out| warning      srun offers pmi2, and Open MPI 4.1.4 speaks pmix
-out| bind         ~/data/jobs/.mpi/3fa85f6457174562 at /hpcjob/mpi
-out| check        each time, before the program: that all ranks find each other, on all nodes, that they run Open MPI 4.1.4
+out| warning       srun offers pmi2, and Open MPI 4.1.4 speaks pmix
+out| bind          ~/data/jobs/.mpi/3fa85f6457174562 at /hpcjob/mpi
+out| check         each time, before the program: that all ranks find each other, on all nodes, that they run Open MPI 4.1.4
 err| looking at the MPI of this machine, once: hpcjob mpi host tells what there is
 """)
 
@@ -567,11 +567,11 @@ err| looking at the MPI of this machine, once: hpcjob mpi host tells what there 
 def test_plan_inside(session: Session, mpich: Path) -> None:
     session.check(r"""
 $ hpcjob mpi plan -n 2 --image mpich --mpi container -- /opt/solve
-out| site         cluster
-out| mode         container
-out| why          asked for
-out| not bind     it would work too: MPICH 4.0.2 of the host takes the place of the image's MPICH 4.0.2: it has all 1 functions that the program uses and the image's glibc suffices
-out| not hybrid   a job without a launcher does not speak with MPICH 4.0.2
+out| site          cluster
+out| mode          container
+out| why           asked for
+out| not bind      it would work too: MPICH 4.0.2 of the host takes the place of the image's MPICH 4.0.2: it has all 1 function that the program uses and the image's glibc suffices
+out| not hybrid    it would work too: MPICH 4.0.2 of the image and srun both speak pmi2
 err| looking at the MPI of this machine, once: hpcjob mpi host tells what there is
 $ hpcjob mpi plan -N 2 --image mpich --mpi container -- /opt/solve
 err| looking at the MPI of this machine, once: hpcjob mpi host tells what there is
@@ -585,37 +585,37 @@ exit 3
 def test_plan_without_a_program_or_with_one_that_has_no_mpi(session: Session, mpich: Path) -> None:
     session.check(r"""
 $ hpcjob mpi plan -N 2 --image mpich
-out| site         cluster
-out| mode         bind (srun --mpi=pmi2)
-out| why          MPICH 4.0.2 of the host takes the place of the image's MPICH 4.0.2: it has all that is known to be needed and the image's glibc suffices
-out| not hybrid   it would work too: MPICH 4.0.2 of the image and srun both speak pmi2
+out| site          cluster
+out| mode          bind (srun --mpi=pmi2)
+out| why           MPICH 4.0.2 of the host takes the place of the image's MPICH 4.0.2: it has all that is known to be needed and the image's glibc suffices
+out| not hybrid    it would work too: MPICH 4.0.2 of the image and srun both speak pmi2
 out| not container a launcher in the image reaches one node, not 2
-out| bind         ~/data/jobs/.mpi/3fa85f6457174562 at /hpcjob/mpi
-out| bind         /usr/lib/x86_64-linux-gnu at /hpcjob/host/usr/lib/x86_64-linux-gnu
-out| set          LD_LIBRARY_PATH=/hpcjob/mpi/front:/hpcjob/mpi/tail
-out| links        libfabric.so.1, libhwloc.so.15, libmpi.so.12, libmpich.so.12, libmpichfort.so.12, libmpifort.so.12, libucp.so.0
-out| on nodes     8 files are compared before the job starts
-out| check        each time, before the program: that all ranks find each other, on all nodes, that they run MPICH 4.0.2
+out| bind          ~/data/jobs/.mpi/3fa85f6457174562 at /hpcjob/mpi
+out| bind          /usr/lib/x86_64-linux-gnu at /hpcjob/host/usr/lib/x86_64-linux-gnu
+out| set           LD_LIBRARY_PATH=/hpcjob/mpi/front:/hpcjob/mpi/tail
+out| links         libfabric.so.1, libhwloc.so.15, libmpi.so.12, libmpich.so.12, libmpichfort.so.12, libmpifort.so.12, libucp.so.0
+out| on nodes      8 files and folders of the host are looked at before the job starts
+out| check         each time, before the program: that all ranks find each other, on all nodes, that they run MPICH 4.0.2
 err| looking at the MPI of this machine, once: hpcjob mpi host tells what there is
 $ hpcjob mpi plan -N 2 --image mpich -- /opt/plain
-out| site         cluster
-out| mode         none
-out| why          the program has no MPI
-out| warning      the program has no MPI: 16 copies of it run
+out| site          cluster
+out| mode          none
+out| why           the program has no MPI
+out| warning       the program has no MPI: 16 copies of it run
 err| looking at the MPI of this machine, once: hpcjob mpi host tells what there is
 $ hpcjob mpi plan -N 2 --image mpich -- /opt/nothing
-out| site         cluster
-out| mode         bind (srun --mpi=pmi2)
-out| why          MPICH 4.0.2 of the host takes the place of the image's MPICH 4.0.2: it has all that is known to be needed and the image's glibc suffices
-out| not hybrid   it would work too: MPICH 4.0.2 of the image and srun both speak pmi2
+out| site          cluster
+out| mode          bind (srun --mpi=pmi2)
+out| why           MPICH 4.0.2 of the host takes the place of the image's MPICH 4.0.2: it has all that is known to be needed and the image's glibc suffices
+out| not hybrid    it would work too: MPICH 4.0.2 of the image and srun both speak pmi2
 out| not container a launcher in the image reaches one node, not 2
-out| warning      /opt/nothing is not found in the image or in what is shown there: planned by the image's own MPI
-out| bind         ~/data/jobs/.mpi/3fa85f6457174562 at /hpcjob/mpi
-out| bind         /usr/lib/x86_64-linux-gnu at /hpcjob/host/usr/lib/x86_64-linux-gnu
-out| set          LD_LIBRARY_PATH=/hpcjob/mpi/front:/hpcjob/mpi/tail
-out| links        libfabric.so.1, libhwloc.so.15, libmpi.so.12, libmpich.so.12, libmpichfort.so.12, libmpifort.so.12, libucp.so.0
-out| on nodes     8 files are compared before the job starts
-out| check        each time, before the program: that all ranks find each other, on all nodes, that they run MPICH 4.0.2
+out| warning       /opt/nothing is not found in the image or in what is shown there: planned by the image's own MPI
+out| bind          ~/data/jobs/.mpi/3fa85f6457174562 at /hpcjob/mpi
+out| bind          /usr/lib/x86_64-linux-gnu at /hpcjob/host/usr/lib/x86_64-linux-gnu
+out| set           LD_LIBRARY_PATH=/hpcjob/mpi/front:/hpcjob/mpi/tail
+out| links         libfabric.so.1, libhwloc.so.15, libmpi.so.12, libmpich.so.12, libmpichfort.so.12, libmpifort.so.12, libucp.so.0
+out| on nodes      8 files and folders of the host are looked at before the job starts
+out| check         each time, before the program: that all ranks find each other, on all nodes, that they run MPICH 4.0.2
 err| looking at the MPI of this machine, once: hpcjob mpi host tells what there is
 """)
 
@@ -623,11 +623,11 @@ err| looking at the MPI of this machine, once: hpcjob mpi host tells what there 
 def test_plan_of_what_needs_none(session: Session, mpich: Path) -> None:
     session.check(r"""
 $ hpcjob mpi plan --image mpich -- /opt/solve
-out| mode         left to srun
-out| why          one rank needs nobody to find the others
+out| mode          left to srun
+out| why           one rank needs nobody to find the others
 $ hpcjob mpi plan -N 2 --image mpich --mpi none -- /opt/solve
-out| mode         left to srun
-out| why          no MPI was asked for
+out| mode          left to srun
+out| why           no MPI was asked for
 $ hpcjob mpi plan -N 2 -- ./solve
 err| error: mpi plan is about an image, and none was given
 err|
@@ -651,7 +651,7 @@ def test_submit(session: Session, mpich: Path, mode: str) -> None:
     (record,) = Service().history()
     script = (Path(record.folder) / "job.sh").read_text()
     launches = [line for line in script.splitlines() if line.startswith("srun --ntasks=2")]
-    binds, kind = {"auto": (4, "pmi2"), "bind": (4, "pmi2"), "hybrid": (2, "pmi2"), "pmi2": (2, "pmi2"),
+    binds, kind = {"auto": (5, "pmi2"), "bind": (5, "pmi2"), "hybrid": (2, "pmi2"), "pmi2": (2, "pmi2"),
                    "none": (0, "none"), "container": (0, "")}[mode]  # fmt: skip
     assert script.count(":/hpcjob/") == binds
     assert [f"--mpi={kind}" in line for line in launches] == ([True] if kind else [])
@@ -704,8 +704,8 @@ exit 3
 $ hpcjob submit -N 2 --image mpich --mpi translate -- /opt/solve
 err| looking at the MPI of this machine, once: hpcjob mpi host tells what there is
 err| error: the site has no Wi4MPI
-err|   bind:      MPICH 4.0.2 of the host takes the place of the image's MPICH 4.0.2: it has all 1 functions that the program uses and the image's glibc suffices
-err|   hybrid:    MPICH 4.0.2 of the image and srun both speak pmi2
+err|   bind:      it would work too: MPICH 4.0.2 of the host takes the place of the image's MPICH 4.0.2: it has all 1 function that the program uses and the image's glibc suffices
+err|   hybrid:    it would work too: MPICH 4.0.2 of the image and srun both speak pmi2
 err|   container: a launcher in the image reaches one node, not 2
 err|
 err| hint: mpi.wi4mpi in the site's file
@@ -722,15 +722,11 @@ err|
 err| hint: leave out --mpi, or name a kind of the launcher's: --mpi pmi2
 exit 3
 $ hpcjob submit -N 2 --image mpich --mpi bnid -- /opt/solve
-out| j1
 err| looking at the MPI of this machine, once: hpcjob mpi host tells what there is
-err| j1 solve: submitted to cluster as slurm job 1
-err|   shape   2 nodes, 16 ranks, 00:30:00
-err|   script  ~/data/jobs/2023-11-14-solve-000000000004/job.sh
-err|   follow  hpcjob logs -f j1
-err|   mpi     hybrid, srun --mpi=bnid
-err| warning: the image's own network library is used, not the host's
-err| warning: bnid is not what ranks and launcher have in common: MPICH 4.0.2 of the image and srun both speak pmi2
+err| error: srun has no MPI of kind 'bnid'
+err|
+err| hint: did you mean bind?
+exit 3
 """)
 
 
@@ -875,10 +871,11 @@ def test_plan_has_submit_s_options_without_those_of_a_submission(session: Sessio
     ],
 )  # fmt: skip
 def test_json(session: Session, mpich: Path, openmpi: Path, line: str) -> None:
-    head, dashes, command = line.partition(" -- ")
-    printed = [each for each in session.run(f"hpcjob {head} --json{dashes}{command}").splitlines() if each[:5] == "out| "]
+    words = line.split()
+    text = session.run(" ".join(["hpcjob", *words[:2], "--json", *words[2:]]))
+    printed = [each for each in text.splitlines() if each[:5] == "out| "]
     assert len(printed) == 1, "exactly one value"
-    name = "-".join(line.split()[:2])
+    name = "-".join(words[:2])
     jsonschema.Draft202012Validator(schemas.schema(name)).validate(json.loads(printed[0][5:]))
 
 

@@ -12,13 +12,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hpcjobs.site import mpilock
+from tests import mpi_facts
+from tests.mpi_elf import build
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 # Everything that takes more than a few milliseconds, and what drags it in.
 SLOW = {
-    "argparse", "asyncio", "click", "email", "hashlib", "http", "importlib.metadata", "jinja2", "json", "logging",
+    "argparse", "asyncio", "click", "elftools", "email", "hashlib", "http", "importlib.metadata", "jinja2", "json", "logging",
     "markupsafe", "pydantic", "pydantic_core", "rich", "secrets", "shellingham", "socket", "sqlite3", "ssl",
     "subprocess", "tarfile", "tempfile", "typer", "urllib.request", "yaml",
 }  # fmt: skip
@@ -136,3 +140,56 @@ def test_a_job_of_a_local_image_asks_no_registry(tmp_path: Path, image: str, run
     found = loaded(tmp_path, "submit", "--dry-run", "--image", image, "--runtime", runtime, "--", "true")
     assert found >= {"jinja2", "typer"}
     assert found & NEVER == set()
+
+
+ELF = {"elftools"}
+
+
+@pytest.mark.parametrize(
+    "words", [("mpi", "--help"), ("mpi", "host", "--help"), ("mpi", "image", "--help"), ("mpi", "plan", "--help")]
+)
+def test_help_of_mpi_loads_no_reader(tmp_path: Path, words: tuple[str, ...]) -> None:
+    assert loaded(tmp_path, *words) & (NEVER | ELF | {"hashlib", "jinja2", "tempfile"}) == set()
+
+
+@pytest.fixture
+def two_ranks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What plans two ranks in a squashfs image with an MPI."""
+    lib = "usr/lib/x86_64-linux-gnu/libmpi.so.12"
+    contents = {
+        "opt/solve": build(interp="/lib64/ld-linux-x86-64.so.2", needed=["libmpi.so.12"], undefined=["MPI_Init"]),
+        lib: build(soname="libmpi.so.12", exports=["MPI_Init"], extra=b"\0MPICH Version:\0PMI_FD\0fullinit\0"),
+    }
+    rows = []
+    for name, data in contents.items():
+        (tmp_path / "tree" / name).parent.mkdir(parents=True)
+        (tmp_path / "tree" / name).write_bytes(data)
+        rows.append(f"-rwxr-xr-x 0/0 {len(data)} 2026-01-01 00:00 /{name}\n")
+    (tmp_path / "rows").write_text("".join(rows))
+    (tmp_path / "app.sqfs").write_bytes(b"hsqs" + bytes(36) + (96).to_bytes(8, "little") + bytes(48))
+    for name, text in (
+        ("unsquashfs", f'[ "$1" = -lln ] && exec /bin/cat {tmp_path}/rows\nexec /bin/cp -r {tmp_path}/tree "$4"\n'),
+        ("apptainer", "echo apptainer version 1.4.5\n"),
+    ):
+        (tmp_path / "bin").mkdir(exist_ok=True)
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{text}")
+        (tmp_path / "bin" / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    words = ["--image", str(tmp_path / "app.sqfs"), "--runtime", "apptainer", "-n", "2"]
+    return [*words, "--mpi", "container", "--", "/opt/solve"]
+
+
+@pytest.mark.parametrize("verb", [("submit", "--dry-run"), ("mpi", "plan")], ids=["submit", "plan"])
+def test_an_image_whose_mpi_is_known_is_not_read(tmp_path: Path, two_ranks: list[str], verb: tuple[str, ...]) -> None:
+    first, second = loaded(tmp_path, *verb, *two_ranks), loaded(tmp_path, *verb, *two_ranks)
+    assert first >= ELF
+    assert second & (ELF | NEVER) == set()
+
+
+def test_a_lock_file_is_yaml_once(tmp_path: Path, two_ranks: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    (tmp_path / "config/hpcjobs/sites").mkdir(parents=True)
+    host = mpi_facts.host(mpi_facts.DEBIAN)
+    (tmp_path / "config/hpcjobs/sites/local.mpi.lock.yaml").write_text(mpilock.dump(host))
+    loaded(tmp_path, "submit", "--dry-run", *two_ranks)
+    assert loaded(tmp_path, "submit", "--dry-run", *two_ranks) & (ELF | NEVER) == set()

@@ -90,7 +90,7 @@ def test_damaged_lock_files(text: str, complaint: str) -> None:
         mpilock.load(text, "sites/here/mpi.lock.yaml")
     assert caught.value.message.startswith("sites/here/mpi.lock.yaml")
     assert complaint in caught.value.message
-    assert caught.value.hint == "hpcjob mpi host writes it anew"
+    assert caught.value.hint == "hpcjob mpi host -o FILE writes it anew"
 
 
 def test_a_lock_file_cut_off_is_damaged_or_shorter_never_a_crash() -> None:

@@ -70,8 +70,8 @@ export APPTAINER_NO_EVAL=1
 # Do the ranks find each other? A small program of hpcjob's tells, started as the job's own will be.
 . "$hpcjob_mpi"/judge
 [[ -e /home/ada/jobs/.mpi/proven-3fa85f6457174562 ]] ||
-hpcjob_canary /home/ada/jobs/3f9c2a/canary."$HPCJOB_ARRAY_INDEX" 4 2 '*MPICH*4.0.2*' 'MPICH 4.0.2' /home/ada/jobs/.mpi/proven-3fa85f6457174562 \
-  srun --ntasks=4 --cpu-bind=cores --mpi=pmi2 \
+  hpcjob_canary /home/ada/jobs/3f9c2a/canary."$HPCJOB_ARRAY_INDEX" 4 2 '*MPICH*4.0.2*' 'MPICH 4.0.2' /home/ada/jobs/.mpi/proven-3fa85f6457174562 \
+    srun --ntasks=4 --cpu-bind=cores --mpi=pmi2 \
     apptainer exec --bind /home/ada/jobs/.mpi/3fa85f6457174562:/hpcjob/mpi --bind /usr/lib/x86_64-linux-gnu:/hpcjob/host/usr/lib/x86_64-linux-gnu \
       --bind /home/ada/run --pwd /home/ada/run /images/app.sif \
     /hpcjob/mpi/canary

@@ -63,8 +63,8 @@ export OMP_NUM_THREADS=1
 # Do the ranks find each other? A small program of hpcjob's tells, started as the job's own will be.
 . "$hpcjob_mpi"/judge
 [[ -e /home/ada/jobs/.mpi/proven-3fa85f6457174562 ]] ||
-hpcjob_canary /home/ada/jobs/3f9c2a/canary 4 2 '*MPICH*4.0.2*' 'MPICH 4.0.2' /home/ada/jobs/.mpi/proven-3fa85f6457174562 \
-  srun --ntasks=4 --cpu-bind=cores --mpi=pmi2 \
+  hpcjob_canary /home/ada/jobs/3f9c2a/canary 4 2 '*MPICH*4.0.2*' 'MPICH 4.0.2' /home/ada/jobs/.mpi/proven-3fa85f6457174562 \
+    srun --ntasks=4 --cpu-bind=cores --mpi=pmi2 \
     ch-run -b /home/ada/jobs/.mpi/3fa85f6457174562:/mnt/1 -b /usr/lib/x86_64-linux-gnu:/mnt/2 -b /home/ada/run:/home/ada/run \
       -c /home/ada/run --join-ct=2 --join-tag="hpcjob.$HPCJOB_NATIVE_ID.${HPCJOB_ARRAY_INDEX:-}.canary" \
       --env-no-expand '--set-env=LD_LIBRARY_PATH='"'"'/mnt/1/front:/mnt/1/tail'"'"'' /images/app.sqfs -- \
