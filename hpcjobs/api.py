@@ -19,12 +19,21 @@ from hpcjobs.service import Selected, Service
 
 if TYPE_CHECKING:
     from hpcjobs.images.report import Report
-    from hpcjobs.model import JobSpec
+    from hpcjobs.model import JobSpec, MpiPlan
 
 
 def dry_run(job: JobSpec, *, site: str = "", site_file: str = "") -> str:
     """The batch script that `submit` would hand over; nothing is written or queued."""
     return Service().prepare(job, site=site, site_file=site_file).script.text
+
+
+def mpi_plan(job: JobSpec, *, site: str = "", site_file: str = "") -> MpiPlan:
+    """How MPI would run in the job's image, and why; nothing is written or queued. Its `mode` is empty without one.
+
+    Raises:
+        PlanError: the ranks would not find each other, or the job cannot run there for another reason.
+    """
+    return Service().prepare(job, site=site, site_file=site_file).plan.mpi_plan
 
 
 def submit(job: JobSpec, *, site: str = "", site_file: str = "") -> JobRecord:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hpcjobs import HpcjobError, api, image_service
+from hpcjobs import HpcjobError, Job, api, image_service
 from tests.unit.test_images import sif
+from tests.unit.test_mpi_image import app, tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,3 +53,14 @@ def test_an_image_is_looked_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert (seen.format, seen.arch, seen.digest) == ("sif", "x86_64", digest)
     with pytest.raises(HpcjobError, match="there is no image"):
         api.inspect_image(str(tmp_path / "none.sif"))
+
+
+def test_how_mpi_would_run_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HPCJOBS_HOME", str(tmp_path / "home"))
+    image = tree(tmp_path / "app", {"opt/solve": app(undefined=())})
+    site = tmp_path / "alps.yaml"
+    site.write_text("scheduler: {kind: slurm}\nlauncher: {kind: srun}\nruntimes: [{kind: apptainer}]\n")
+    job = Job(image=str(image), ntasks=2, command=("/opt/solve",))
+    decided = api.mpi_plan(job, site_file=str(site))
+    assert (decided.mode, decided.why) == ("none", "the program has no MPI")
+    assert decided.warnings == ("the program has no MPI: 2 copies of it run",)
