@@ -151,9 +151,8 @@ class Mpi:
             workdir=spec.container_workdir,
             binds=tuple((each.source, each.target) for each in self._binds(spec)),
         )
-        kept = _cached(
-            "image", digest or image.digest or image.path, image.stamp, *spec.command, *map(str, vars(name).values())
-        )
+        file = digest or image.digest or image.path
+        kept = _cached("image", file, image.stamp, *_deciding(spec.command), name.cwd, name.workdir, name.binds)
         known = _recall_image(kept) if image.stamp else None
         if known:
             return replace(known, path=image.path)
@@ -209,6 +208,11 @@ class Mpi:
             return None, f"{error.message}; {error.hint}" if error.hint else error.message
         proven = frozenset(entry.name for entry in _entries(folder) if entry.name.startswith("proven-"))
         return Known(seen, host, str(folder), proven), ""
+
+
+def _deciding(command: Sequence[str]) -> Sequence[str]:
+    """The words that say which program it is: not its arguments, of which every job may have others."""
+    return command if command and Path(command[0]).name == "env" else command[:1]
 
 
 def _many(spec: JobSpec) -> bool:

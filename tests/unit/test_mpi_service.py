@@ -259,6 +259,9 @@ def test_an_image_is_looked_into_once(lab: Lab, looks: list[str]) -> None:
     assert (found.program.needed, found.program.where) == (("libmpi.so.12",), "image")
     assert mpi.image(TWO, facts) == found
     assert len(looks) == 1
+    # Other arguments are no other program.
+    assert mpi.image(replace(TWO, command=("/opt/solve", "b.nml")), facts) == found
+    assert len(looks) == 1
     # The same content at another place is the same image.
     shutil.copytree(lab.home / "image", lab.home / "copy", symlinks=True)
     copy = mpi.image(TWO, replace(facts, path=str(lab.home / "copy")))
@@ -274,6 +277,7 @@ def test_another_image_or_program_is_looked_into(lab: Lab, looks: list[str]) -> 
             (TWO, replace(facts, digest="sha256:2")),
             (TWO, replace(facts, stamp="1.2")),
             (replace(TWO, command=("/opt/other",)), facts),
+            (replace(TWO, command=("env", "A=1", "/opt/solve")), facts),
             (replace(TWO, workdir="/data"), facts),
             (replace(TWO, bind=("/data:/opt",)), facts),
             (replace(TWO, command=()), facts),
