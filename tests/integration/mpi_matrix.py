@@ -319,13 +319,17 @@ def matrix(some: Sequence[Cell], users: Sequence[str], slurm_conf: str) -> dict[
 
 # What a shell says of a program that was ended by SIGSEGV, and Slurm of a step of such.
 _CRASHED = re.compile(r"[Ss]egmentation fault")
+_HUNG = (124, 137)  # timeout(1)
 
 
 def _crashed_again(done: Sequence[Outcome], folder: Path, slurm_conf: str, user: str) -> Iterator[Outcome]:
-    """The outcomes, those of crashes by a second run: Open MPI 5.0.7 under Slurm's PMIx crashes once in some hundred."""
+    """The outcomes, those of crashes and hangs by a second run, alone.
+
+    Open MPI 5.0.7 under Slurm's PMIx crashes once in some hundred runs, and MPICH 4.0 sometimes hangs at its end.
+    """
     for each in done:
-        if each.problem and _CRASHED.search(each.problem):
-            print(f"{each.prepared.cell.name} ({user}) crashed, and is run again: {each.problem}", file=sys.stderr)  # noqa: T201
+        if each.problem and (_CRASHED.search(each.problem) or each.code in _HUNG):
+            print(f"{each.prepared.cell.name} ({user}) is run again: {each.problem}", file=sys.stderr)  # noqa: T201
             yield run([each.prepared], folder, slurm_conf, user=user)[0]
         else:
             yield each
