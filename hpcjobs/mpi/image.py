@@ -14,7 +14,7 @@ import re
 from typing import TYPE_CHECKING
 
 from hpcjobs.images.contents import libraries
-from hpcjobs.mpi import facts, linking
+from hpcjobs.mpi import facts, linking, naming
 from hpcjobs.mpi.facts import ImageMpi, MpiImage
 from hpcjobs.mpi.files import Files, FolderFiles, RuntimeFiles, SquashFiles, open_files
 from hpcjobs.mpi.linking import View
@@ -73,10 +73,10 @@ def probe(files: Files, image: str, *, program: ProgramName | None, environment:
         provides=_provided(view, (parts.libc, *parts.standard)),
         mpis=mpis,
         mpirun=_mpirun(files, environment, mpis),
-        libfabric=_version(view, parts, "libfabric", _NUMBER) or _fabric_abi(view, parts),
+        libfabric=_version(view, parts, "libfabric", naming.NUMBER) or _fabric_abi(view, parts),
         ucx=_version(view, parts, "libucs", _UCX) or _version(view, parts, "libucp", _UCX),
         pmix=_version(view, parts, "libpmix", _PMIX)
-        or _version(view, parts, "libpmix", _NUMBER)
+        or _version(view, parts, "libpmix", naming.NUMBER)
         or _inner_pmix(view, parts),
         pmi2=bool(parts.named("libpmi2")),
         gpu=tuple(sorted({each.family for each in libraries(files.names) if each.family in _GPU})),
@@ -159,7 +159,6 @@ def _mpirun(files: Files, environment: Mapping[str, str], mpis: Sequence[ImageMp
 # Versions. A library that is stripped still has the texts that it prints.
 
 # Between other texts, as compilers lay them out.
-_NUMBER = re.compile(rb"\0v?([1-9]\d{0,3}\.\d{1,2}(?:\.\d{1,2})?(?:rc\d+|[ab]\d+)?)\0")
 _UCX = re.compile(rb"(?<![\d.])(1\.\d{1,2}\.\d{1,2})\0")
 _PMIX = re.compile(rb"PMIx (\d+\.\d+[\w.]*)")
 _INNER_PMIX = re.compile(rb"\0(?:Open)?PMIx (\d+\.\d+[\w.]*)|\0([23]\.\d\.\d+(?:a\d+|rc\d+)?)\0")
@@ -205,7 +204,7 @@ def _mpis(view: View, parts: _Parts) -> tuple[tuple[ImageMpi, ...], list[str]]:
             continue
         data = view.data(path) or b""
         family = _family(read, named[0])
-        product, version = _product(data, family)
+        product, version = naming.named(data, family)
         ompi = product == "Open MPI"
         wires, ucx = _openmpi(view, parts, path, read, data) if ompi else _mpich(read, data, product)
         found.append(
@@ -219,34 +218,6 @@ def _family(read: Elf, named: Family) -> Family:
         return named
     # Open MPI 1.10's library was called libmpi.so.12, as MPICH's is.
     return "openmpi" if "ompi_mpi_comm_world" in read.exports else "mpich"
-
-
-# MPICH keeps its ABI's version, its date and its version beside each other.
-_MPICH = re.compile(rb"\0\d+:\d+:\d+\0+[^\0]{8,60}\0+(\d+\.\d+[\w.]*)\0")
-_FILLED = re.compile(rb"MPICH Version:\s*(\d+\.\d+[\w.]*)")
-_PRODUCTS: tuple[tuple[str, bytes, tuple[re.Pattern[bytes], ...]], ...] = (
-    ("Intel MPI", b"Intel(R) MPI Library", (
-        re.compile(rb"Intel\(R\) MPI Library (?:%s for Linux\* OS\s*\0)?(20\d\d(?:\.\d+)+)"),
-        re.compile(rb"\0(20\d\d\.\d+(?:\.\d+)?)\0"),
-    )),
-    ("Cray MPICH", b"CRAY MPICH", (re.compile(rb"CRAY MPICH version (\d+\.\d+[\w.]*)"),)),
-    ("MVAPICH", b"MVAPICH", (re.compile(rb"MVAPICH2?(?:-\w+)? [Vv]ersion\s*:?\s*(\d+\.\d+[\w.]*)"), _MPICH)),
-    ("Open MPI", b"Open MPI v", (
-        re.compile(rb"Open MPI v(\d+\.\d+\.\d+\w*)"),
-        # The help of mpi_show_mca_params_file. What stands alone may be the version of its PMIx.
-        re.compile(rb" tells (?:Open MPI )?v?(\d+\.\d+\.\d+\w*) to dump "),
-        _NUMBER,
-    )),
-    ("MPICH", b"MPICH", (_FILLED, _MPICH)),
-)  # fmt: skip
-
-
-def _product(data: bytes, family: Family) -> tuple[str, str]:
-    for product, mark, patterns in _PRODUCTS:
-        if mark in data and (family == "abi" or (product == "Open MPI") == (family == "openmpi")):
-            version = next((match[1] for pattern in patterns if (match := pattern.search(data))), b"")
-            return product, version.decode()
-    return {"openmpi": "Open MPI", "mpich": "MPICH", "abi": ""}[family], ""
 
 
 def _mpich(read: Elf, data: bytes, product: str) -> tuple[tuple[str, ...], bool]:

@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
-if TYPE_CHECKING:
-    import mmap
+from hpcjobs.mpi import naming
 
+if TYPE_CHECKING:
     from hpcjobs.mpi.elf import Elf
     from hpcjobs.mpi.tree import Tree
 
@@ -17,14 +17,6 @@ if TYPE_CHECKING:
 _OPEN_MPI = "ompi_mpi_comm_world"
 # src/binding/c/version_impl.c of MPICH, before 4.0 src/mpi/errhan; ompi/include/ompi/version.h.
 _VERSION_SYMBOLS = ("MPII_Version_string", "MPIR_Version_string", "ompi_version_string")
-_NUMBER = rb"\d+\.\d+(?:\.\d+)*(?:(?:a|b|rc|p)\d+)?"
-# Where MPICH hides that symbol, file names of its assertions say it, or else the text itself, which has its NULs.
-_MPICH_SOURCE = re.compile(rb"/mpich-(" + _NUMBER + rb")/src/")
-_BARE = re.compile(rb"\0([3-9]\.\d+(?:\.\d+)?(?:(?:a|b|rc|p)\d+)?)(?=\0)")
-_INTEL = re.compile(rb"\0(20\d\d\.\d+(?:\.\d+)*)\0|Intel\(R\) MPI Library(?:,? Version)? (20\d\d[\d.]*)")
-_CRAY = re.compile(rb"CRAY MPICH version (\d[\d.]*)")
-_OMPI_TEXT = re.compile(rb"Open MPI v(" + _NUMBER + rb")|MCA component version (" + _NUMBER + rb")")
-_MPICH_TEXTS = (b"MPICH Version", b"MPICH2 Version", b"MPIR_")
 _MOST_SYMBOLS = 200_000
 
 
@@ -43,34 +35,17 @@ def identify(tree: Tree, path: str) -> Product | None:
     if not found or not _is_mpi(found):
         return None
     with tree.mapped(path) as data:
+        family: Literal["mpich", "openmpi"] = "mpich"
         if _OPEN_MPI in found.exports or data.find(b"Open MPI v") >= 0:
-            return Product("openmpi", "Open MPI", _symbol(tree, path) or _first(_OMPI_TEXT, data))
-        return _mpich(tree, path, data)
+            family = "openmpi"
+        name, version = naming.named(data, family)
+    # Intel's and Cray's are MPICH inside, and have its version under that symbol.
+    own = _symbol(tree, path) if name in ("MPICH", "Open MPI") else ""
+    return Product(family, name, own or version)
 
 
 def _is_mpi(found: Elf) -> bool:
     return bool(found.exports & {"MPI_Init", "PMPI_Init", "mpi_init_", "mpi_init", "MPI_INIT"})
-
-
-def _mpich(tree: Tree, path: str, data: mmap.mmap | bytes) -> Product:
-    # Intel's and Cray's are MPICH inside, and have its version string too.
-    if data.find(b"Intel(R) MPI Library") >= 0:
-        return Product("mpich", "Intel MPI", _first(_INTEL, data))
-    if data.find(b"CRAY MPICH") >= 0:
-        return Product("mpich", "Cray MPICH", _first(_CRAY, data))
-    number = _symbol(tree, path) or _first(_MPICH_SOURCE, data) or _only(_BARE, data)
-    name = "MVAPICH" if data.find(b"MVAPICH") >= 0 and data.find(b"MVAPICH_VERSION") < 0 else "MPICH"
-    return Product("mpich", name, number)
-
-
-def _first(pattern: re.Pattern[bytes], data: mmap.mmap | bytes) -> str:
-    match = pattern.search(data)
-    return next((group.decode() for group in match.groups() if group), "").rstrip(".") if match else ""
-
-
-def _only(pattern: re.Pattern[bytes], data: mmap.mmap | bytes) -> str:
-    found = {match[1].decode() for match in pattern.finditer(data)}
-    return found.pop() if len(found) == 1 else ""
 
 
 def _symbol(tree: Tree, path: str) -> str:
