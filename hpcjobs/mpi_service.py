@@ -200,10 +200,10 @@ class Mpi:
         if image.kind == "reference" or image.encrypted:
             what = "in the runtime's own store" if image.kind == "reference" else "encrypted"
             return None, f"the image is {what}, so that its MPI was not looked at"
-        self.locked()  # a lock file that is damaged is no reason to do without one
+        locked = self.locked()  # a lock file that is damaged is no reason to do without one
         try:
             seen = self.image(spec, image)
-            host = self.host(spec.modules)
+            host = locked or self.host(spec.modules)
         except HpcjobError as error:
             return None, f"{error.message}; {error.hint}" if error.hint else error.message
         proven = frozenset(entry.name for entry in _entries(folder) if entry.name.startswith("proven-"))

@@ -17,12 +17,12 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from hpcjobs.mpi import decide
-from hpcjobs.mpi.facts import interface, is_libc
+from hpcjobs.mpi.facts import Folder, interface, is_libc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from hpcjobs.mpi.facts import Folder, HostMpi, Library, MpiHost, MpiImage
+    from hpcjobs.mpi.facts import HostMpi, Library, MpiHost, MpiImage
 
 # Where the host's folders are shown in containers whose runtime can make such places.
 HOST = "/hpcjob/host"
@@ -159,22 +159,13 @@ def _is_shared(prefix: str, found: Iterable[Library]) -> bool:
     return any(inside(each.path) and (each.name in decide.COMPILER or _COMMON.fullmatch(each.name)) for each in found)
 
 
-def _inside(prefix: str) -> _Inside:
-    return _Inside(prefix)
-
-
-class _Inside:
-    def __init__(self, prefix: str) -> None:
-        self._prefix = prefix.rstrip("/")
-
-    def __call__(self, path: str) -> bool:
-        return bool(self._prefix) and path.startswith(f"{self._prefix}/")
+def _inside(prefix: str) -> Callable[[str], bool]:
+    above = f"{prefix.rstrip('/')}/"
+    return lambda path: bool(prefix) and path.startswith(above)
 
 
 def _folders(mpi: HostMpi, files: Iterable[str], also: Iterable[str]) -> list[Folder]:
     """The folders to show: those of the MPI, and those of the files that none of them holds."""
-    from hpcjobs.mpi.facts import Folder
-
     found = {each.path.rstrip("/"): each for each in mpi.folders}
     if mpi.prefix:
         found.setdefault(mpi.prefix.rstrip("/"), Folder(path=mpi.prefix))
@@ -243,7 +234,8 @@ for path; do
   [[ -r $path ]] || bad 66 "there is no $path"
 done
 while read -r kind at value path; do
-  [[ -r $path ]] || bad 78 "there is no $path, which the host's MPI needs,"
+  # A folder of the batch system may be closed to people.
+  [[ -r $path || ($kind == there && -e $path) ]] || bad 78 "there is no $path, which the host's MPI needs,"
   case $kind in
     id) found=$(od -An -v -tx1 -j "$at" -N "$((${#value} / 2))" "$path") found=${found//[[:space:]]/} ;;
     sha256) found=$(sha256sum <"$path") found=${found%% *} ;;

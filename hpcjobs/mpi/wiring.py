@@ -130,7 +130,7 @@ def wire(decision: Decision, question: Question, around: Surroundings) -> Wiring
         made = Wiring(env=_apart(image, around), before=_scrubbed(question), folder=_links(around.spare))
     else:
         made = Wiring(folder=_links(around.spare))
-    made = _with_data(made, chosen, around)
+    made = _with_data(made, question, chosen, around)
     if not around.check or around.ntasks == 1:
         return made
     guard, why = _guard(decision, question)
@@ -146,16 +146,18 @@ def _links(spare: Sequence[str] | None) -> str:
 
 
 # What ranks that are wired up by PMIx, Cray's PMI or PALS talk to: the batch system's own.
-_TALKED_TO = ("/var/spool/", "/run/", "/var/run/")
+_TALKED_TO = ("/var/spool/slurm", "/run/munge", "/var/run/munge", "/run/palsd", "/var/run/palsd", "/etc/pals")
 
 
-def _with_data(made: Wiring, chosen: Option, around: Surroundings) -> Wiring:
-    """With what the host's library reads at fixed places; of the image's own library only what it talks to."""
-    wired = chosen.type.startswith(("pmix", "cray"))
-    if chosen.mode in ("bind", "translate"):
-        shown = around.data
-    else:
-        shown = tuple(each for each in around.data if wired and each.startswith(_TALKED_TO))
+def _with_data(made: Wiring, question: Question, chosen: Option, around: Surroundings) -> Wiring:
+    """With what the host's library reads at fixed places, and what ranks talk to, if they do.
+
+    Not more: a node that lacks what nobody asks for is no reason to stop a job.
+    """
+    found = decide.launcher(question)
+    talks = chosen.type.startswith(("pmix", "cray")) or (found is not None and found.flavour == "pals")
+    bound = chosen.mode in ("bind", "translate")
+    shown = tuple(each for each in around.data if (talks if each.startswith(_TALKED_TO) else bound))
     if not shown:
         return made
     stack = made.stack or NetStack()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from dataclasses import replace
 from hashlib import sha256
@@ -327,3 +328,12 @@ def test_of_a_prefix_that_holds_more_than_its_mpi_single_files_are_linked() -> N
     stack = build(conda, replace(ALL, libraries=(*ALL.libraries, *more)), TRIXIE)
     assert stack.env["LD_LIBRARY_PATH"] == f"{LINKS}/front:{LINKS}/tail"
     assert {"front/libmpi.so.12", "tail/libz.so.1"} <= stack.links.keys()
+
+
+def test_a_folder_that_is_closed_to_people_is_there() -> None:
+    """As slurmd's spool may be. /root is such a folder everywhere."""
+    person = ("setpriv", "--reuid=65534", "--clear-groups") if os.geteuid() == 0 else ()
+    for path, code in (("/root", 0), ("/nosuch", 78)):
+        script = check_script([f"there - - {path}"])
+        done = subprocess.run([*person, "bash", "-s"], input=script, text=True, capture_output=True, check=False)
+        assert done.returncode == code, done.stderr

@@ -30,6 +30,7 @@ from tests.mpi_facts import (
     MUSL,
     OMPI4,
     OMPI5,
+    PALS,
     RPATH,
     SCRIPT,
     STATIC,
@@ -349,9 +350,16 @@ def shown(made: Wiring) -> set[str]:
 
 def test_a_bound_mpi_sees_what_its_network_reads_at_fixed_places() -> None:
     made = wired(ask(TRIXIE, host(DEBIAN)), data=DATA)
-    assert set(DATA) <= shown(made)
+    assert shown(made) == {"/etc/libibverbs.d"}
     assert made.stack is not None
-    assert set(DATA) <= set(made.stack.needed)
+    assert "/etc/libibverbs.d" in made.stack.needed
+
+
+def test_a_bound_mpi_sees_what_its_ranks_talk_to() -> None:
+    pmix = ask(TRIXIE_OMPI, host(OMPI5, launchers=(PMIX,)))
+    assert set(DATA) <= shown(wired(pmix, "bind", data=DATA))
+    pals = ask(TRIXIE, host(CRAY_MPICH, launchers=(PALS,)), launcher="mpiexec")
+    assert "/run/palsd" in shown(wired(pals, data=("/run/palsd",)))
 
 
 def test_the_image_s_own_mpi_sees_only_what_pmix_talks_to() -> None:
