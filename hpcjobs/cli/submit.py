@@ -153,8 +153,7 @@ def submit(
     if not json:
         out.say(record.label)
         sys.stdout.flush()
-        _tell_submitted(record, held=spec.hold, follow=not wait)
-        _tell_mpi(service, record)
+        _tell_submitted(record, _mpi_of(service, record), held=spec.hold, follow=not wait)
     if wait:
         record = _wait(service, record, seconds, quiet=json)
     if json:
@@ -184,7 +183,7 @@ def resubmit(jobs: Selectors = None, *, json: Json = False) -> int:
         return 0
     for record in records:
         out.say(record.label)
-        _tell_submitted(record)
+        _tell_submitted(record, _mpi_of(service, record))
     return 0
 
 
@@ -318,30 +317,31 @@ def _render(prepared: Prepared, *, json: bool) -> int:
     return 0
 
 
-def _tell_submitted(record: JobRecord, *, held: bool = False, follow: bool = True) -> None:
+def _tell_submitted(record: JobRecord, mpi: Mapping[str, Any], *, held: bool = False, follow: bool = True) -> None:
     limit = f", {Duration(record.time_limit)}" if record.time_limit else ""
     array = f", array {record.array}" if record.array else ""
     native = f"{record.scheduler} job {record.native_id}"
     out.tell(f"{record.label} {out.clean(record.name)}: submitted to {record.site} as {native}")
     out.tell(f"  shape   {words.shape(record)}{array}{limit}")
+    if mpi.get("mode") not in (None, "", "none"):
+        kind = f", srun --mpi={mpi['type']}" if mpi.get("type") else ""
+        whose = f" of {mpi['host']}" if mpi.get("host") else ""
+        out.tell(f"  mpi     {mpi['mode']}{whose}{kind}")
     out.tell(f"  script  {out.clean(out.short(str(paths.JobFolder(Path(record.folder)).script)))}")
     if held:
         out.tell(f"  held    hpcjob release {record.label} lets it start")
     elif follow:
         out.tell(f"  follow  hpcjob {'watch' if record.array else 'logs -f'} {record.label}")
-
-
-def _tell_mpi(service: Service, record: JobRecord) -> None:
-    """How MPI runs in the image, and what is doubtful about it."""
-    if not record.image:
-        return
-    decided: dict[str, Any] = dict(service.plan_of(record).get("mpi_plan") or {})  # type: ignore[call-overload]  # JSON
-    if decided.get("mode") not in (None, "", "none"):
-        kind = f", srun --mpi={decided['type']}" if decided.get("type") else ""
-        whose = f" of {decided['host']}" if decided.get("host") else ""
-        out.tell(f"  mpi     {decided['mode']}{whose}{kind}")
-    for text in decided.get("warnings") or ():
+    for text in mpi.get("warnings") or ():
         out.warn(out.clean(text))
+
+
+def _mpi_of(service: Service, record: JobRecord) -> Mapping[str, Any]:
+    """How MPI runs in the image, and what is doubtful about it; nothing where there is no image."""
+    if not record.image:
+        return {}
+    found: dict[str, Any] = dict(service.plan_of(record).get("mpi_plan") or {})  # type: ignore[call-overload]  # JSON
+    return found
 
 
 def _wait(service: Service, record: JobRecord, timeout: float | None, *, quiet: bool) -> JobRecord:

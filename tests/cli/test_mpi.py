@@ -667,17 +667,17 @@ out| j1
 err| looking at the MPI of this machine, once: hpcjob mpi host tells what there is
 err| j1 solve: submitted to cluster as slurm job 1
 err|   shape   2 nodes, 16 ranks, 00:30:00
+err|   mpi     bind of mpich-4.0.2, srun --mpi=pmi2
 err|   script  ~/data/jobs/2023-11-14-solve-000000000001/job.sh
 err|   follow  hpcjob logs -f j1
-err|   mpi     bind of mpich-4.0.2, srun --mpi=pmi2
 $ hpcjob submit -N 2 --image ompi --mpi hybrid -- /opt/solve
 out| j2
 err| looking at the MPI of this machine, once: hpcjob mpi host tells what there is
 err| j2 solve: submitted to cluster as slurm job 2
 err|   shape   2 nodes, 16 ranks, 00:30:00
+err|   mpi     hybrid
 err|   script  ~/data/jobs/2023-11-14-solve-000000000002/job.sh
 err|   follow  hpcjob logs -f j2
-err|   mpi     hybrid
 err| warning: srun offers pmi2, and Open MPI 4.1.4 speaks pmix
 $ hpcjob submit -n 2 --mpi none --image mpich -- /opt/solve
 out| j3
