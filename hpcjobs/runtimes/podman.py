@@ -24,19 +24,25 @@ if TYPE_CHECKING:
 # Devices by hand, where no hook and no CDI file shows them.
 _DEVICES = {"amd": ("--device", "/dev/kfd", "--device", "/dev/dri"), "intel": ("--device", "/dev/dri")}
 # PMI-1 and PMI-2 talk through an open file descriptor whose number is in PMI_FD; Podman passes on those from 3 on.
-# `podman run` may lose the signal that ends a job, and its container is a child of init, which the scheduler may not
-# know. So a process that is out of the job's reach too hands the signal on, and kills what is left half a minute later.
-_STOP = """  setsid --fork bash -c 'for _ in {1..9}; do "$1" stop --time 30 "$2" && break; sleep 1; done' hpcjob "$@" \\
-    >/dev/null 2>&1 </dev/null 3>&-"""
-_RUN = """  local command=$1 name=hpcjob-$HOSTNAME-$BASHPID code
+# What ends a job may end this process or the `podman run` that it started, and not the container: `podman run` starts
+# another of itself, which may miss the signal, and returns 0; and the container is a child of init, which the scheduler
+# may not know. So a process that is out of the job's reach too waits for the end of this one, looks whether the
+# container is gone, hands the signal on where it is not, and kills what is left half a minute later.
+_WATCH = """  cd /
+  exec setsid --fork bash -c 'read -r && sleep 1 && ! "$1" container exists "$2" ||
+    for _ in {1..9}; do "$1" stop --time 30 "$2" && break; sleep 1; done' hpcjob "$@" >/dev/null 2>&1 3>&-"""
+_RUN = """  local command=$1 name=hpcjob-$HOSTNAME-$BASHPID code watch
   shift 2
   if [[ -n ${PMI_FD:-} ]]; then exec 3<&"$PMI_FD"; PMI_FD=3; else exec 3</dev/null; fi
-  trap 'hpcjob_podman_stop "$command" "$name"' TERM INT
-  "$command" run --name "$name" --preserve-fds=1 "$@" <&0 &
+  exec {watch}> >(hpcjob_podman_watch "$command" "$name")
+  trap 'exec {watch}>&-' TERM INT
+  "$command" run --name "$name" --preserve-fds=1 "$@" <&0 {watch}>&- &
   while true; do
     wait "$!" && code=0 || code=$?
-    kill -0 "$!" 2>/dev/null || exit "$code"
-  done"""
+    kill -0 "$!" 2>/dev/null || break
+  done
+  { echo >&"$watch"; } 2>/dev/null
+  exit "$code\""""
 _DOCKER_REMOVE = '"$0" ps --all --quiet --filter "$1" | xargs --no-run-if-empty "$0" rm --force'
 # The kind of MPI and podman-hpc's module for it (github.com/NERSC/podman-hpc, modules.d).
 _HPC_MODULE = {"pmi2": "--openmpi-pmi2", "pmix": "--openmpi-pmix", "cray_shasta": "--mpi"}
@@ -73,7 +79,7 @@ class Podman:
             ),
             program=request.program,
             env=dict(request.env),
-            functions={"hpcjob_podman_stop": shell.Shell(_STOP), "hpcjob_podman": shell.Shell(_RUN)},
+            functions={"hpcjob_podman_watch": shell.Shell(_WATCH), "hpcjob_podman": shell.Shell(_RUN)},
             node_setup=(pulled,) if pulled else (),
             cleanup=_remove(command, request),
         )

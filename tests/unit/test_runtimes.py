@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import signal
 import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -25,6 +29,9 @@ from hpcjobs.model import (
     Site,
 )
 from hpcjobs.units import Memory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 REQUEST = ContainerRequest(ImageFacts("/i/app.sif", "sif"), ("./app", "a b"), "/work")
 
@@ -424,6 +431,7 @@ def test_runtimes_that_pass_on_only_what_is_named(kind: str) -> None:
 PODMAN = """#!/bin/sh
 echo "$@" >>"$0.said"
 if [ "$1" = run ]; then cat <&3; cat; exit 7; fi
+[ "$1" != container ]
 """
 
 
@@ -458,22 +466,76 @@ def test_podman_hands_on_the_descriptor_by_which_ranks_find_each_other(tmp_path:
     assert (out, code) == ("cmd=init\nin\n", 7)
 
 
-def test_podman_is_told_to_stop_its_container_by_who_is_no_child_of_the_job(tmp_path: Path) -> None:
+# `run` starts a container and ends when it is told to; the container is there until `stop`, which ends the test.
+LASTING = """#!/bin/sh
+here=${0%/*}
+case $1 in
+  run) echo up && read -r code <"$here/end" && exit "$code" ;;
+  container) exit "$(cat "$here/exists")" ;;
+  stop) echo "$@" >"$here/said" ;;
+esac
+"""
+
+
+@pytest.fixture
+def lasting(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A wrapper, in a group of its own, whose `podman run` waits for a word in the pipe "end"; "said" is a pipe too."""
     tool = tmp_path / "podman"
-    os.mkfifo(tmp_path / "stopped")
-    tool.write_text(
-        '#!/bin/sh\nif [ "$1" = stop ]; then echo "$@" >"$0.said"; echo >stopped; else echo up; read -r _ <stopped; exit 9; fi\n'
-    )
+    tool.write_text(LASTING)
     tool.chmod(0o755)
-    script = f'HOSTNAME=n1\n{functions()}hpcjob_podman "$0" run'
+    (tmp_path / "sleep").write_text("#!/bin/sh\n")
+    (tmp_path / "sleep").chmod(0o755)
+    for name in ("end", "said"):
+        os.mkfifo(tmp_path / name)
+    script = f'HOSTNAME=n1 PATH={tmp_path}:$PATH\n{functions()}hpcjob_podman "$0" run'
     with subprocess.Popen(
-        ["bash", "-c", script, str(tool)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, cwd=tmp_path
+        ["bash", "-c", script, str(tool)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True
     ) as process:
         assert process.stdout
         assert process.stdout.readline() == b"up\n"
-        process.terminate()
-        assert process.wait() == 9
-    assert re.fullmatch(r"stop --time 30 hpcjob-n1-\d+\n", Path(f"{tool}.said").read_text())
+        while not _watched(str(tool)):  # or the end of all would find it on its way
+            time.sleep(0.01)
+        yield process
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def _watched(tool: str) -> bool:
+    """Whether there is the process that waits for the end, in a session of its own."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = path.read_bytes().decode(errors="replace").split("\0")
+            if words[0] == "bash" and words[2:3] and words[2].startswith("read -r") and tool in words:
+                return True
+    return False
+
+
+TOLD = r"stop --time 30 hpcjob-n1-\d+\n"
+
+
+def test_podman_is_told_to_stop_its_container_by_who_is_no_child_of_the_job(
+    lasting: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    lasting.terminate()
+    assert re.fullmatch(TOLD, (tmp_path / "said").read_text())
+    (tmp_path / "end").write_text("9\n")
+    assert lasting.wait() == 9
+
+
+def test_podman_is_told_so_also_when_nobody_could_hear_the_signal(
+    lasting: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    os.killpg(lasting.pid, signal.SIGKILL)
+    assert re.fullmatch(TOLD, (tmp_path / "said").read_text())
+
+
+def test_podman_is_told_so_when_it_says_that_all_went_well_and_its_container_is_there(
+    lasting: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    (tmp_path / "exists").write_text("0\n")
+    (tmp_path / "end").write_text("0\n")
+    assert lasting.wait() == 0
+    assert re.fullmatch(TOLD, (tmp_path / "said").read_text())
 
 
 def test_docker_s_container_is_labelled_and_removed_at_the_end(tmp_path: Path) -> None:

@@ -46,21 +46,25 @@ rm -f "$hpcjob_exit_file" || true # of an earlier start, if this is a requeue
 cd /home/ada/run || hpcjob_stop 72 there is no folder /home/ada/run
 
 [[ -r /images/app ]] || hpcjob_stop 66 there is no image /images/app
-hpcjob_podman_stop() {
-  setsid --fork bash -c 'for _ in {1..9}; do "$1" stop --time 30 "$2" && break; sleep 1; done' hpcjob "$@" \
-    >/dev/null 2>&1 </dev/null 3>&-
+hpcjob_podman_watch() {
+  cd /
+  exec setsid --fork bash -c 'read -r && sleep 1 && ! "$1" container exists "$2" ||
+    for _ in {1..9}; do "$1" stop --time 30 "$2" && break; sleep 1; done' hpcjob "$@" >/dev/null 2>&1 3>&-
 }
-export -f hpcjob_podman_stop
+export -f hpcjob_podman_watch
 hpcjob_podman() {
-  local command=$1 name=hpcjob-$HOSTNAME-$BASHPID code
+  local command=$1 name=hpcjob-$HOSTNAME-$BASHPID code watch
   shift 2
   if [[ -n ${PMI_FD:-} ]]; then exec 3<&"$PMI_FD"; PMI_FD=3; else exec 3</dev/null; fi
-  trap 'hpcjob_podman_stop "$command" "$name"' TERM INT
-  "$command" run --name "$name" --preserve-fds=1 "$@" <&0 &
+  exec {watch}> >(hpcjob_podman_watch "$command" "$name")
+  trap 'exec {watch}>&-' TERM INT
+  "$command" run --name "$name" --preserve-fds=1 "$@" <&0 {watch}>&- &
   while true; do
     wait "$!" && code=0 || code=$?
-    kill -0 "$!" 2>/dev/null || exit "$code"
+    kill -0 "$!" 2>/dev/null || break
   done
+  { echo >&"$watch"; } 2>/dev/null
+  exit "$code"
 }
 export -f hpcjob_podman
 
