@@ -35,13 +35,14 @@ _RUN = """  local command=$1 name=hpcjob-$HOSTNAME-$BASHPID code watch
   shift 2
   if [[ -n ${PMI_FD:-} ]]; then exec 3<&"$PMI_FD"; PMI_FD=3; else exec 3</dev/null; fi
   exec {watch}> >(hpcjob_podman_watch "$command" "$name")
-  trap 'exec {watch}>&-' TERM INT
+  trap 'exec {watch}>&-; watch=' TERM INT
   "$command" run --name "$name" --preserve-fds=1 "$@" <&0 {watch}>&- &
   while true; do
     wait "$!" && code=0 || code=$?
     kill -0 "$!" 2>/dev/null || break
   done
-  { echo >&"$watch"; } 2>/dev/null
+  trap '' TERM INT PIPE
+  [[ -z $watch ]] || echo 1>&"$watch" 2>/dev/null
   exit "$code\""""
 _DOCKER_REMOVE = '"$0" ps --all --quiet --filter "$1" | xargs --no-run-if-empty "$0" rm --force'
 # The kind of MPI and podman-hpc's module for it (github.com/NERSC/podman-hpc, modules.d).

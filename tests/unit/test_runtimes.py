@@ -489,7 +489,11 @@ def lasting(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
         os.mkfifo(tmp_path / name)
     script = f'HOSTNAME=n1 PATH={tmp_path}:$PATH\n{functions()}hpcjob_podman "$0" run'
     with subprocess.Popen(
-        ["bash", "-c", script, str(tool)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True
+        ["bash", "-c", script, str(tool)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
     ) as process:
         assert process.stdout
         assert process.stdout.readline() == b"up\n"
@@ -520,6 +524,8 @@ def test_podman_is_told_to_stop_its_container_by_who_is_no_child_of_the_job(
     assert re.fullmatch(TOLD, (tmp_path / "said").read_text())
     (tmp_path / "end").write_text("9\n")
     assert lasting.wait() == 9
+    assert lasting.stdout
+    assert lasting.stdout.read() == b""
 
 
 def test_podman_is_told_so_also_when_nobody_could_hear_the_signal(

@@ -64,13 +64,14 @@ hpcjob_podman() {
   shift 2
   if [[ -n ${PMI_FD:-} ]]; then exec 3<&"$PMI_FD"; PMI_FD=3; else exec 3</dev/null; fi
   exec {watch}> >(hpcjob_podman_watch "$command" "$name")
-  trap 'exec {watch}>&-' TERM INT
+  trap 'exec {watch}>&-; watch=' TERM INT
   "$command" run --name "$name" --preserve-fds=1 "$@" <&0 {watch}>&- &
   while true; do
     wait "$!" && code=0 || code=$?
     kill -0 "$!" 2>/dev/null || break
   done
-  { echo >&"$watch"; } 2>/dev/null
+  trap '' TERM INT PIPE
+  [[ -z $watch ]] || echo 1>&"$watch" 2>/dev/null
   exit "$code"
 }
 export -f hpcjob_podman
