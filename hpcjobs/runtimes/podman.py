@@ -28,13 +28,16 @@ _DEVICES = {"amd": ("--device", "/dev/kfd", "--device", "/dev/dri"), "intel": ("
 # another of itself, which may miss the signal, and returns 0; and the container is a child of init, which the scheduler
 # may not know. So a process that is out of the job's reach too waits for the end of this one, looks whether the
 # container is gone, hands the signal on where it is not, and kills what is left half a minute later.
-_WATCH = """  cd /
-  exec setsid --fork bash -c 'read -r && sleep 1 && ! "$1" container exists "$2" ||
-    for _ in {1..9}; do "$1" stop --time 30 "$2" && break; sleep 1; done' hpcjob "$@" >/dev/null 2>&1 3>&-"""
 _RUN = """  local command=$1 name=hpcjob-$HOSTNAME-$BASHPID code watch
   shift 2
   if [[ -n ${PMI_FD:-} ]]; then exec 3<&"$PMI_FD"; PMI_FD=3; else exec 3</dev/null; fi
-  exec {watch}> >(hpcjob_podman_watch "$command" "$name")
+  # Whatever ends this process: one that is out of the job's reach sees to it that the container ends too.
+  exec {watch}> >(
+    cd /
+    exec >/dev/null 2>&1 3>&-
+    exec setsid --fork bash -c 'read -r && sleep 1 && ! "$1" container exists "$2" ||
+      for _ in {1..9}; do "$1" stop --time 30 "$2" && break; sleep 1; done' hpcjob "$command" "$name"
+  )
   trap 'exec {watch}>&-; watch=' TERM INT
   "$command" run --name "$name" --preserve-fds=1 "$@" <&0 {watch}>&- &
   while true; do
@@ -80,7 +83,7 @@ class Podman:
             ),
             program=request.program,
             env=dict(request.env),
-            functions={"hpcjob_podman_watch": shell.Shell(_WATCH), "hpcjob_podman": shell.Shell(_RUN)},
+            functions={"hpcjob_podman": shell.Shell(_RUN)},
             node_setup=(pulled,) if pulled else (),
             cleanup=_remove(command, request),
         )

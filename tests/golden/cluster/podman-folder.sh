@@ -46,17 +46,17 @@ rm -f "$hpcjob_exit_file" || true # of an earlier start, if this is a requeue
 cd /home/ada/run || hpcjob_stop 72 there is no folder /home/ada/run
 
 [[ -r /images/app ]] || hpcjob_stop 66 there is no image /images/app
-hpcjob_podman_watch() {
-  cd /
-  exec setsid --fork bash -c 'read -r && sleep 1 && ! "$1" container exists "$2" ||
-    for _ in {1..9}; do "$1" stop --time 30 "$2" && break; sleep 1; done' hpcjob "$@" >/dev/null 2>&1 3>&-
-}
-export -f hpcjob_podman_watch
 hpcjob_podman() {
   local command=$1 name=hpcjob-$HOSTNAME-$BASHPID code watch
   shift 2
   if [[ -n ${PMI_FD:-} ]]; then exec 3<&"$PMI_FD"; PMI_FD=3; else exec 3</dev/null; fi
-  exec {watch}> >(hpcjob_podman_watch "$command" "$name")
+  # Whatever ends this process: one that is out of the job's reach sees to it that the container ends too.
+  exec {watch}> >(
+    cd /
+    exec >/dev/null 2>&1 3>&-
+    exec setsid --fork bash -c 'read -r && sleep 1 && ! "$1" container exists "$2" ||
+      for _ in {1..9}; do "$1" stop --time 30 "$2" && break; sleep 1; done' hpcjob "$command" "$name"
+  )
   trap 'exec {watch}>&-; watch=' TERM INT
   "$command" run --name "$name" --preserve-fds=1 "$@" <&0 {watch}>&- &
   while true; do
