@@ -120,6 +120,16 @@ def test_the_launcher_of_another_family_is_found_out(hosts: Path, trial: Trial) 
     )
 
 
+def test_a_rank_that_is_alone_stays_while_others_join_its_namespaces(trial: Trial) -> None:
+    with subprocess.Popen([trial.make("libmpich.so.12")], stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert b" rank=0 size=1 " in process.stdout.readline()
+        # proc(5): the system call that a process is in; 35 is nanosleep(2).
+        while not Path(f"/proc/{process.pid}/syscall").read_text().startswith("35 "):
+            assert process.poll() is None, "it has ended"
+        process.kill()
+
+
 @pytest.mark.parametrize(
     ("name", "host", "library", "words"),
     [
