@@ -41,7 +41,7 @@ enum {
     VERSION_ROOM = 8192, /* MPI_MAX_LIBRARY_VERSION_STRING of MPICH and of the standard ABI; Open MPI has 256. */
     LIBRARY_ROOM = 100,
     PATIENCE = 20, /* Seconds for MPI_Finalize, in which MPICH 4.0 with UCX sometimes hangs. */
-    MANNERS = 5, /* Seconds that a rank which found nobody stays. */
+    MANNERS = 2, /* Seconds that a rank which found nobody stays. */
 };
 
 /* A slot: Python replaces the last character. a: see what is there, m: MPICH, o: Open MPI, s: the standard ABI.
