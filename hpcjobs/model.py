@@ -199,7 +199,7 @@ class SchedulerConfig:
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     kind: str = "local"
-    """slurm or local; plug-ins may add more."""
+    """slurm, pbs or local; plug-ins may add more."""
     timeout: float = 30
     """Seconds after which a query that got no answer is given up."""
     submit_timeout: float = 60
@@ -208,12 +208,18 @@ class SchedulerConfig:
     """Least seconds between two polls, however many terminals ask."""
     accounting: bool = True
     """Whether the accounting database may be asked (Slurm: sacct)."""
-    export: Literal["all", "none"] = "all"
-    """Whether the environment of the submission reaches the job (sbatch --export)."""
+    export: Literal["", "all", "none"] = ""
+    """Whether the environment of the submission reaches the job (sbatch --export, qsub -V); by default as users of that
+    scheduler know it: all with Slurm and local, none with PBS."""
     limits: Literal["site", "ask"] = "site"
     """Where partitions and limits come from: this file, or the scheduler (asked at most once an hour)."""
     extra: dict[str, Any] = field(default_factory=dict)
     """Options of this kind of scheduler; its reference page lists them."""
+
+    @property
+    def exported(self) -> str:
+        """`export`, decided."""
+        return self.export or ("none" if self.kind == "pbs" else "all")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -427,6 +433,7 @@ class HostFacts:
     files: frozenset[str] = frozenset()  # sources of the job's binds that are files
     absent: frozenset[str] = frozenset()  # those that are not there
     key: ImageKey | None = None
+    umask: str = ""  # octal, of the process that submits
 
 
 # ------------------------------------------------------------------------------------------- the plan
@@ -683,6 +690,10 @@ class Plan:
     array_limit: int = 0
     dependency: str = ""  # in the scheduler's own ids
     export: str = "all"
+    umask: str = ""  # of the process that submits
+    each_node: tuple[str | Shell, ...] = ()  # what starts one process on each node; empty on one
+    # What the scheduler's module spells for its template.
+    native: dict[str, Any] = field(default_factory=dict)
     directives: tuple[str, ...] = ()
     module_init: str = ""
     modules: tuple[str, ...] = ()

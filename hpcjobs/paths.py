@@ -89,10 +89,12 @@ def expand_pattern(pattern: str, *, native_id: str, index: int | None = None, na
     `%j` and `%A` are the job's id, `%a` the array index (0 for a job that is no array), `%x` its name, `%u` the
     user, `%%` a percent sign; a number between pads with zeros (`%4a`).
     """
+    # PBS's ids are 12.server and 12[].server.
+    number = re.split(r"[\[.]", native_id, maxsplit=1)[0]
     values = {
         "%": "%",
-        "j": native_id,
-        "A": native_id,
+        "j": number,
+        "A": number,
         "a": str(index or 0),
         "x": name,
         "u": os.environ.get("USER", ""),
@@ -134,6 +136,16 @@ class JobFolder:
     def exit_file(self, index: int | None = None) -> Path:
         """Where the job writes its end; one file a task for arrays."""
         return self.root / ("exit" if index is None else f"exit.{index}")
+
+    def start_file(self, index: int | None = None) -> Path:
+        """Where a job of PBS writes that it began: the server may keep no history."""
+        return self.root / ("start" if index is None else f"start.{index}")
+
+
+def umask() -> str:
+    """The mode bits that new files do not get, octal; asking the kernel for them would change them: see proc(5)."""
+    match = re.search(r"^Umask:\s*(\d+)", Path("/proc/self/status").read_text("utf-8", "replace"), re.MULTILINE)
+    return match[1] if match else "0077"
 
 
 def make_private(folder: Path) -> None:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from hpcjobs.model import Launch, Launcher, Runtime, ServiceSpec
     from hpcjobs.mpi.settle import Known
+    from hpcjobs.shell import Shell
 
 # What to type for each field; also the fields of one line of text, which end in directives and tables.
 _OPTION = {
@@ -308,7 +309,9 @@ def resolve(
         array=array,
         array_limit=limit,
         dependency=dependency,
-        export=site.scheduler.export,
+        export=site.scheduler.exported,
+        umask=host.umask,
+        each_node=_one_on_each_node(launcher, launched),
         directives=(*site.directives, *invocation.directives, *spec.directives),
         module_init=site.module_init,
         modules=(*site.modules, *contained.modules, *spec.modules),
@@ -325,6 +328,14 @@ def resolve(
     )
 
 
+def _one_on_each_node(launcher: Launcher, shape: Shape) -> tuple[str | Shell, ...]:
+    """What starts one process, no rank of MPI, on each node of the job."""
+    if shape.nodes == 1:
+        return ()
+    kind = "none" if launcher.name == "srun" else ""
+    return launcher.command(Shape(nodes=shape.nodes, ntasks=shape.nodes), mpi=kind).argv
+
+
 def _check_trust(site: Site, image: ImageFacts, host: HostFacts) -> None:
     """Refuse an image that only a key opens without one, and a key that could not reach the job."""
     if image.encrypted and not host.key:
@@ -332,7 +343,7 @@ def _check_trust(site: Site, image: ImageFacts, host: HostFacts) -> None:
             f"the image {image.path} is encrypted, and no key was given",
             hint="add --image-key FILE (a private key, or a file with the passphrase), or --image-key env:NAME",
         )
-    if host.key and host.key.variable and site.scheduler.export == "none":
+    if host.key and host.key.variable and site.scheduler.exported == "none":
         raise PlanError(
             f"--image-key env:{host.key.variable}: on site {site.name} no variable of yours reaches the job",
             hint="put the passphrase into a file that only you can read, and give that: --image-key FILE",
@@ -505,6 +516,8 @@ def _check_pattern(option: str, pattern: str, name: str, *, array: bool) -> None
 
 
 def _check_scheduler(spec: JobSpec, site: Site) -> Iterator[Note]:
+    if site.scheduler.kind == "pbs":
+        return  # its module reads them
     if site.scheduler.kind != "local":
         for text in site.directives:
             check_directive(text, of_site=True)

@@ -313,8 +313,9 @@ def read_exit_file(path: Path, native_id: str = "") -> JobStatus | None:
         text = path.read_text("utf-8", "replace")
     except (FileNotFoundError, NotADirectoryError):
         return None
-    writer = re.search(r"^id=(\w+)$", text, re.MULTILINE)
-    return None if native_id and writer and writer[1] != native_id else parse_exit_file(text)
+    # The number alone: servers call themselves by several names (12.server, 12.server.domain).
+    writer, owner = re.search(r"^id=(\d+)", text, re.MULTILINE | re.ASCII), re.match(r"\d+", native_id, re.ASCII)
+    return None if owner and writer and writer[1] != owner[0] else parse_exit_file(text)
 
 
 def dump_tasks(tasks: Tasks | None) -> str:

@@ -132,7 +132,9 @@ class Service:
 
         loaded = sites.choose(site, site_file, cached=True)
         scheduler = self._scheduler(loaded.site.scheduler.kind, asdict(loaded.site.scheduler))
-        found = self._with_limits(loaded.site, scheduler)
+        known = self._identified(loaded.site, scheduler)
+        scheduler = self._scheduler(known.scheduler.kind, asdict(known.scheduler))
+        found = self._with_limits(known, scheduler)
         asked = plan.with_defaults(spec, found)
         workdir = absolute(asked.workdir or ".")
         images = Images(found, self.runner, self._telling or QUIET)
@@ -142,13 +144,13 @@ class Service:
         pinned = tuple(replace(one, image=images.pinned(one.image, facts)) for one, facts, _ in services)
         mpi = Mpi(found, loaded.file, self.runner, self._telling or QUIET)
         folder = self._jobs_folder(found)
-        known, why = mpi.known(asked, image, folder / ".mpi")
+        mpi_known, why = mpi.known(asked, image, folder / ".mpi")
         if not final and not spec.command:  # `mpi plan` of an image as such
             spec = replace(spec, command=(ANY_PROGRAM,))
         spec = replace(spec, workdir=workdir, image=images.pinned(asked.image, image), services=pinned)
         starter = plan.choose_launcher(spec, found)
-        if known and known.host:
-            starter = settle.understanding(starter, known.host)
+        if mpi_known and mpi_known.host:
+            starter = settle.understanding(starter, mpi_known.host)
         now, tag = self._clock(), paths.new_tag()
         name = spec.name or (Path(spec.command[0]).name if spec.command else "")
         host = HostFacts(
@@ -160,6 +162,7 @@ class Service:
             tag=tag,
             files=images.bind_files(asked),
             key=images.key(asked),
+            umask=paths.umask(),
         )
         decided = plan.resolve(
             spec,
@@ -170,8 +173,9 @@ class Service:
             launcher=launchers.get(starter),
             services=services,
             dependency=self._dependency(spec.dependency, scheduler),
-            mpi=known,
+            mpi=mpi_known,
         )
+        decided = replace(decided, native=scheduler.spell(decided))
         if why:
             decided = replace(decided, notes=(*decided.notes, Note("mpi", "left to the launcher", why)))
         script = render.render(decided)
@@ -275,6 +279,13 @@ class Service:
         with suppress(UnreachableError, RefusedError):  # another job's past keeps no new one from being sent
             self.reconcile()
 
+    def _identified(self, site: Site, scheduler: Scheduler) -> Site:
+        """The site with what its scheduler says of itself, asked at most once an hour."""
+        if scheduler.identified:
+            return site
+        told = self._remembered("scheduler", site, scheduler.identify)
+        return replace(site, scheduler=replace(site.scheduler, extra={**site.scheduler.extra, **told}))
+
     def _with_limits(self, site: Site, scheduler: Scheduler) -> Site:
         if site.partitions or site.scheduler.limits == "site":
             return site
@@ -283,18 +294,26 @@ class Service:
     def _asked_partitions(self, site: Site, scheduler: Scheduler) -> dict[str, Partition]:
         from hpcjobs.model import Partition, restore
 
-        key = re.sub(r"\W", "_", f"{os.uname().nodename}-{site.name}-{os.environ.get('SLURM_CONF', '')}")
-        file = paths.cache_home() / f"partitions-{key}.json"
+        told = self._remembered(
+            "partitions", site, lambda: {name: asdict(found) for name, found in scheduler.partitions().items()}
+        )
+        return {name: restore(Partition, data) for name, data in told.items()}
+
+    def _remembered(self, what: str, site: Site, ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """What `ask` returned within the last hour, for this site on this machine."""
+        cluster = "-".join(os.environ.get(name, "") for name in ("SLURM_CONF", "PBS_CONF_FILE", "PBS_SERVER"))
+        key = re.sub(r"\W", "_", f"{os.uname().nodename}-{site.name}-{cluster.strip('-')}")
+        file = paths.cache_home() / f"{what}-{key}.json"
         now = self._clock()
         try:
             cached = json.loads(file.read_text("utf-8"))
-            fresh = now - cached["at"] < _LIMITS_AGE
+            if now - cached["at"] < _LIMITS_AGE:
+                return dict(cached[what])
         except (OSError, ValueError, KeyError):
-            fresh = False
-        if not fresh:
-            cached = {"at": now, "partitions": {n: asdict(p) for n, p in scheduler.partitions().items()}}
-            _cache(file, cached)
-        return {name: restore(Partition, data) for name, data in cached["partitions"].items()}
+            pass  # none, or not whole: asked anew
+        told = ask()
+        _cache(file, {"at": now, what: told})
+        return told
 
     def _jobs_folder(self, site: Site) -> Path:
         if not site.jobs_folder:
@@ -562,7 +581,7 @@ class Service:
                 outcomes[chosen.record.id] = Outcome(chosen.record, problem)
         todo = {chosen.record.id: chosen for chosen in selected if chosen.record.id not in outcomes}
         for cluster, (scheduler, records) in self._by_cluster([c.record for c in todo.values()]).items():
-            targets = {_target(todo[record.id]): record for record in records}
+            targets = {scheduler.target(record, todo[record.id].indices): record for record in records}
             answers = getattr(scheduler, action)(list(targets))
             outcomes.update({record.id: Outcome(record, answers.get(target, "")) for target, record in targets.items()})
             # What was known a moment ago no longer holds.
@@ -810,11 +829,6 @@ _GROUPS: dict[str, Callable[[JobRecord], bool]] = {
     "failed": lambda record: record.state.final and record.state is not JobState.DONE,
 }
 _SELECTOR_HINT = "write j12, j3-j9, j12[0-4], the scheduler's own id, last, active, failed or all"
-
-
-def _target(chosen: Selected) -> str:
-    native = chosen.record.native_id
-    return f"{native}_[{format_indices(chosen.indices)}]" if chosen.indices else native
 
 
 def _first_bad_task(record: JobRecord) -> int | None:

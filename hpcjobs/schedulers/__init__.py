@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from hpcjobs.model import Partition
+    from hpcjobs.model import Partition, Plan
     from hpcjobs.process import Runner
     from hpcjobs.record import JobRecord, JobStatus
 
 BUILT_IN = {
     "slurm": "hpcjobs.schedulers.slurm:Slurm",
+    "pbs": "hpcjobs.schedulers.pbs:Pbs",
     "local": "hpcjobs.schedulers.local:Local",
 }
 
@@ -57,6 +58,17 @@ class Scheduler(Protocol):
     """
 
     name: str
+    identified: bool  # whether `identify` has nothing to ask
+
+    def identify(self) -> dict[str, Any]:
+        """What must be known of this very installation before a script is written; kept with each job (`extra`)."""
+
+    def spell(self, plan: Plan) -> dict[str, Any]:
+        """What only this module can write for its template, which finds it as `plan.native`.
+
+        Raises:
+            PlanError: it cannot express a field; says what is nearest.
+        """
 
     def submit(self, script: Path, *, tag: str, record: JobRecord, keep_fds: Sequence[int] = ()) -> str:
         """Hand the script over; the native id. `keep_fds` stay open in the command that submits.
@@ -73,8 +85,11 @@ class Scheduler(Protocol):
     def accounting(self, jobs: Sequence[JobRecord]) -> dict[str, JobStatus]:
         """What the scheduler remembers of jobs that left its queue, by native id; may be empty."""
 
+    def target(self, record: JobRecord, indices: Sequence[int]) -> str:
+        """What `cancel` takes for the job, or for some tasks of an array."""
+
     def cancel(self, targets: Sequence[str]) -> dict[str, str]:
-        """Cancel native ids (`12`, `12_[3-4]` for tasks of an array): {id: "" or why not}."""
+        """Cancel what `target` named: {target: "" or why not}."""
 
     def hold(self, targets: Sequence[str]) -> dict[str, str]:
         """Keep pending jobs from starting: {id: "" or why not}."""

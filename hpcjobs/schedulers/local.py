@@ -22,11 +22,12 @@ from hpcjobs.record import JobRecord, JobState, JobStatus, Tasks
 from hpcjobs.schedulers import LOGINS, Diagnosis, Explanation
 from hpcjobs.schedulers.local_queue import Job, Need, Queue, need
 from hpcjobs.schedulers.slurm_words import explain_reason
-from hpcjobs.units import Memory, parse_indices
+from hpcjobs.units import Memory, format_indices, parse_indices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from hpcjobs.model import Plan
     from hpcjobs.process import Runner
 
 _MOST_TASKS = 100_000
@@ -43,12 +44,22 @@ class Local:
     """The queue of this user on this machine; `options["extra"]` may give `cores`, `memory` and `gpus`."""
 
     name = "local"
+    identified = True
 
     def __init__(self, options: Mapping[str, Any], runner: Runner) -> None:
         del runner  # it starts no command but its supervisor
         self._extra = dict(options.get("extra") or {})
-        self._export = options.get("export", "all")
+        self._export = options.get("export") or "all"
         self.queue = Queue(paths.data_home() / "local" / os.uname().nodename)
+
+    def identify(self) -> dict[str, Any]:
+        """Nothing: all installations are alike."""
+        return {}
+
+    def spell(self, plan: Plan) -> dict[str, Any]:
+        """Nothing: the template says it all."""
+        del plan
+        return {}
 
     def submit(self, script: Path, *, tag: str, record: JobRecord, keep_fds: Sequence[int] = ()) -> str:
         """Put the job into the queue and see to it that somebody looks after it."""
@@ -69,7 +80,7 @@ class Local:
                 output=record.output,
                 error=record.error,
                 user_wants=wants,
-                umask=_umask(),
+                umask=int(paths.umask(), 8),
                 time_limit=record.time_limit,
                 array=record.array,
                 limit=plan["array_limit"],
@@ -130,6 +141,10 @@ class Local:
         """Nothing that `poll` does not know."""
         del jobs
         return {}
+
+    def target(self, record: JobRecord, indices: Sequence[int]) -> str:
+        """`12`, or `12_[3-4]` for tasks of an array."""
+        return f"{record.native_id}_[{format_indices(indices)}]" if indices else record.native_id
 
     def cancel(self, targets: Sequence[str]) -> dict[str, str]:
         """Ask the supervisor to end tasks."""
@@ -302,12 +317,6 @@ def capacity(extra: Mapping[str, Any]) -> Need:
 def _physical_memory() -> int:
     match = re.search(r"MemTotal:\s+(\d+) kB", Path("/proc/meminfo").read_text("ascii"))
     return int(match[1]) >> 10 << 20 if match else 0  # whole MiB, as people ask for it
-
-
-def _umask() -> int:
-    """The mode bits that new files of this process do not get (proc(5), status; asking umask(2) would change it)."""
-    match = re.search(r"^Umask:\s*(\d+)", Path("/proc/self/status").read_text("utf-8", "replace"), re.MULTILINE)
-    return int(match[1], 8) if match else 0o077
 
 
 def _environment(export: str) -> dict[str, str]:

@@ -15,13 +15,13 @@ from hpcjobs.errors import RefusedError, UnreachableError, UsageError
 from hpcjobs.record import JobState, JobStatus, Tasks
 from hpcjobs.schedulers import LOGINS, Diagnosis, Explanation
 from hpcjobs.schedulers.slurm_words import explain_reason, message, per_id, refusal_hint, unreachable
-from hpcjobs.units import Duration, Memory, parse_indices
+from hpcjobs.units import Duration, Memory, format_indices, parse_indices
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from hpcjobs.model import Partition
+    from hpcjobs.model import Partition, Plan
     from hpcjobs.process import Completed, Runner
     from hpcjobs.record import JobRecord
 
@@ -71,6 +71,7 @@ class Slurm:
     """The Slurm of this machine; `options` are the site's `scheduler` section."""
 
     name = "slurm"
+    identified = True
 
     def __init__(self, options: Mapping[str, Any], runner: Runner) -> None:
         self._run = runner
@@ -79,6 +80,15 @@ class Slurm:
         self._accounting = bool(options.get("accounting", True))
 
     # ------------------------------------------------------------------------------------ commands
+
+    def identify(self) -> dict[str, Any]:
+        """Nothing: all installations are alike."""
+        return {}
+
+    def spell(self, plan: Plan) -> dict[str, Any]:
+        """Nothing: the template says it all."""
+        del plan
+        return {}
 
     def _ask(self, *argv: str) -> Completed:
         answer = self._run(argv, timeout=self._timeout, env=environment(os.environ))
@@ -150,6 +160,10 @@ class Slurm:
                 raise UnreachableError(f"sacct: {message(answer.err)}", hint=_NO_ACCOUNTING_HINT)
             found.update(parse_accounting(answer.out))
         return found
+
+    def target(self, record: JobRecord, indices: Sequence[int]) -> str:
+        """`12`, or `12_[3-4]` for tasks of an array."""
+        return f"{record.native_id}_[{format_indices(indices)}]" if indices else record.native_id
 
     def cancel(self, targets: Sequence[str]) -> dict[str, str]:
         """One `scancel` for all."""

@@ -1,0 +1,608 @@
+"""PBS, by its commands: OpenPBS and PBS Professional, TORQUE, and Slurm's look-alikes of TORQUE's commands.
+
+Which of them this is, is asked for (`identify`) and kept with each job. The parsers are functions from text to values.
+Sources: qsub(1B), qstat(1B), qselect(1B), qdel(1B) and pbs_job_attributes(7B) of OpenPBS 23.06, job.h and qstat.c
+there, the manual of TORQUE 6.1, and what real servers answered (tests/data/pbs).
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpcjobs import paths
+from hpcjobs.errors import PlanError, RefusedError, UnreachableError
+from hpcjobs.record import JobState, JobStatus, Tasks
+from hpcjobs.schedulers import LOGINS, Diagnosis, Explanation
+from hpcjobs.schedulers.pbs_request import OPENPBS, TORQUE, WRAPPER, arrange, spell
+from hpcjobs.schedulers.pbs_words import (
+    FINISHED_JOB,
+    NO_HISTORY,
+    OPENPBS_ENDS,
+    TORQUE_ENDS,
+    UNKNOWN_JOB,
+    explain_status,
+    message,
+    nothing_sent,
+    per_id,
+    refusal_hint,
+    unreachable,
+)
+from hpcjobs.units import Duration, Memory, format_indices
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from hpcjobs.model import NodeShape, Partition, Plan
+    from hpcjobs.process import Completed, Runner
+    from hpcjobs.record import JobRecord
+
+# What stands between attributes in `qstat -F dsv`: no name and no value has it.
+_UNIT = "\x1f"
+# Variables of a job that this one is submitted from, and such as would bend the commands; those that say where the
+# server is are kept.
+_SCRUB = ("PBS_", "SBATCH_", "SLURM_", "SRUN_", "SALLOC_", "PMI_", "PMIX_")
+_KEEP = {"PBS_SERVER", "PBS_DEFAULT", "PBS_CONF_FILE", "PBS_EXEC", "PBS_HOME", "PBS_AUTH_METHOD", "SLURM_CONF"}
+# qdel of an array of 10,000 took 17 s, and a client that finds no reserved port waits for 61 s.
+_PATIENCE = 120.0
+# More ids in one dependency crashed a server (300 did), and sites limit the length.
+_MOST_PARENTS = 100
+_ID = re.compile(r"(\d+)(\[(\d*)\])?(?:\.[\w.-]+)?", re.ASCII)
+_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+
+Attributes = dict[str, str]
+Key = tuple[int, "int | None"]
+"""A job, or a task of an array: the number, and the index that PBS gave it."""
+
+
+class Pbs:
+    """The PBS of this machine; `options` are the site's `scheduler` section.
+
+    `options["extra"]` may hold `dialect` (else the commands are asked), `chunk` (what each chunk of a `select` gets,
+    such as `system=polaris`) and `account` (the option that names it, -A or -P).
+    """
+
+    name = "pbs"
+
+    def __init__(self, options: Mapping[str, Any], runner: Runner) -> None:
+        self._run = runner
+        self._timeout = float(options.get("timeout", 30))
+        self._submit_timeout = float(options.get("submit_timeout", 60))
+        self._accounting = bool(options.get("accounting", True))
+        self._extra = dict(options.get("extra") or {})
+        self._known = str(self._extra.get("dialect") or "").replace("pbspro", OPENPBS)
+
+    # ------------------------------------------------------------------------------------ commands
+
+    def _ask(self, *argv: str, timeout: float = 0) -> Completed:
+        answer = self._run(argv, timeout=timeout or self._timeout, env={**environment(os.environ), "TZ": "UTC"})
+        if answer.code and (problem := unreachable(answer.err + answer.out)):
+            raise UnreachableError(f"{argv[0]}: {problem}", hint=_UNREACHABLE_HINT)
+        return answer
+
+    @property
+    def _dialect(self) -> str:
+        if not self._known:
+            self._known = str(self.identify()["dialect"])
+        return self._known
+
+    @property
+    def identified(self) -> bool:
+        """Whether the dialect is known."""
+        return bool(self._known)
+
+    def identify(self) -> dict[str, Any]:
+        """Which PBS this is: `qstat --version`."""
+        if self._known:
+            return {"dialect": self._known}
+        answer = self._ask("qstat", "--version")
+        dialect = parse_version(answer.out + answer.err)
+        if not dialect:
+            raise UnreachableError(
+                f"which PBS this is cannot be told: qstat --version said {message(answer.out + answer.err)!r}",
+                hint="the site file may say it: scheduler: {extra: {dialect: openpbs}} (or torque)",
+            )
+        return {"dialect": dialect}
+
+    def spell(self, plan: Plan) -> dict[str, Any]:
+        """What the template writes of the plan in this dialect."""
+        chunk, account = str(self._extra.get("chunk", "")), str(self._extra.get("account", "-A"))
+        return spell(plan, self._dialect, chunk=chunk, account=account)
+
+    def submit(self, script: Path, *, tag: str, record: JobRecord, keep_fds: Sequence[int] = ()) -> str:
+        """`qsub`; the tag stands in the script's path, which PBS keeps with the job (or in the name, for Slurm's)."""
+        del tag
+        argv = {
+            # Without -f, a qsub in the background answers for the next ones too, with the words of the last one.
+            OPENPBS: ("qsub", "-f", str(script)),
+            TORQUE: ("qsub", str(script)),
+            # It gives them names of its own choice otherwise, which win over those in the script.
+            WRAPPER: ("qsub", "-j", "oe", "-o", "/dev/null", str(script)),
+        }[self._dialect]
+        if self._dialect == WRAPPER and not re.fullmatch(r"[\w./+@%,:-]+", str(script), re.ASCII):
+            raise RefusedError(
+                f"Slurm's qsub cannot submit {script}: it takes a path with blanks for several",
+                hint="choose a folder without: export HPCJOBS_HOME=/a/folder, or jobs_folder in the site file",
+            )
+        answer = self._run(argv, timeout=self._submit_timeout, env=environment(os.environ), keep_fds=keep_fds)
+        if answer.code == 0:
+            if native_id := parse_submit(answer.out):
+                return native_id
+            raise UnreachableError(
+                f"qsub succeeded but named no job: {message(answer.out + answer.err) or 'no output'}",
+                hint=f"{record.label} is kept; the next hpcjob command looks for it in the queue",
+                maybe_done=True,
+            )
+        text = answer.err + answer.out if self._dialect == WRAPPER else answer.err
+        problem = message(text)
+        if cause := unreachable(text):
+            raise UnreachableError(f"qsub: {cause}", hint=_UNREACHABLE_HINT, maybe_done=not nothing_sent(text))
+        if answer.code < 0 or not problem:
+            raise UnreachableError(
+                f"qsub ended with code {answer.code} and without a word", hint=_UNREACHABLE_HINT, maybe_done=True
+            )
+        raise RefusedError(f"PBS refused the job: {problem}", hint=refusal_hint(answer.code, problem))
+
+    def poll(self, jobs: Sequence[JobRecord]) -> dict[str, JobStatus]:
+        """One `qstat` for all of them; jobs that have ended are left out, but by TORQUE for a while."""
+        found = self._status(jobs, history=False)
+        return _gather(found, jobs, self._dialect)
+
+    def accounting(self, jobs: Sequence[JobRecord]) -> dict[str, JobStatus]:
+        """The server's job history (`qstat -x`), where it has one: OpenPBS keeps none unless told to."""
+        if not self._accounting or self._dialect != OPENPBS:
+            return {}
+        return _gather(self._status(jobs, history=True), jobs, self._dialect)
+
+    def _status(self, jobs: Sequence[JobRecord], *, history: bool) -> dict[Key, Attributes]:
+        ids = list(dict.fromkeys(job.native_id for job in jobs))
+        arrays = any("[" in native_id for native_id in ids)
+        tasks = ("-t",) if arrays and self._dialect != WRAPPER else ()
+        if self._dialect == OPENPBS:
+            # -E: one request for all, and unknown ids are left out without a word.
+            past = ("-x",) if history else ()
+            answer = self._ask("qstat", "-E", *past, *tasks, "-f", "-F", "dsv", "-D", _UNIT, *ids)
+            if NO_HISTORY in answer.err:
+                return {}
+            found = parse_dsv(answer.out)
+        else:
+            answer = self._ask("qstat", "-f", *tasks, *ids)
+            found = parse_text(answer.out)
+        complaint = "\n".join(line for line in answer.err.splitlines() if not _absent(line))
+        if answer.code and not found and message(complaint):
+            raise RefusedError(f"qstat: {message(complaint)}", hint="hpcjob doctor looks closer")
+        return found
+
+    def target(self, record: JobRecord, indices: Sequence[int]) -> str:
+        """The words for qdel; of an array, tasks as PBS counts them."""
+        if not indices:
+            return record.native_id
+        number, dot, server = record.native_id.partition(".")
+        number = number.removesuffix("[]")
+        if "[]" not in record.native_id and self._dialect == OPENPBS:
+            return record.native_id  # an array of one task is no array to PBS
+        places = [record.indices().index(index) for index in indices]
+        wanted = [arrange(record.indices())[1][place] for place in places] if self._dialect == OPENPBS else [*indices]
+        runs = format_indices(wanted).split(",") if self._dialect == OPENPBS else [str(index) for index in wanted]
+        return " ".join(f"{number}[{run}]{dot}{server}" for run in runs)
+
+    def cancel(self, targets: Sequence[str]) -> dict[str, str]:
+        """One `qdel` for all that PBS knows: an unknown id at the end of the list crashed a server (OpenPBS, 2026)."""
+        if self._dialect == WRAPPER and any("[" in target for target in targets):
+            raise RefusedError(
+                "Slurm's qdel cancels an array as a whole only", hint="leave out the [tasks], or use scancel"
+            )
+        known = self._known_numbers(targets)
+        alive = [target for target in targets if target.partition(".")[0].partition("[")[0] in known]
+        problems = {target: "" if target in alive else "PBS no longer has it in its queues" for target in targets}
+        if alive:
+            words = [word for target in alive for word in target.split()]
+            answer = self._ask("qdel", *words, timeout=max(self._timeout, _PATIENCE))
+            problems.update(per_id(alive, answer))
+        return problems
+
+    def _known_numbers(self, targets: Sequence[str]) -> set[str]:
+        """The jobs among the targets that are in a queue."""
+        names = [re.sub(r"\[[^]]+\]", "[]", target.split()[0]) for target in targets]
+        if self._dialect == OPENPBS:
+            found = parse_dsv(self._ask("qstat", "-E", "-f", "-F", "dsv", "-D", _UNIT, *names).out)
+        else:
+            found = parse_text(self._ask("qstat", "-f", *names).out)
+        return {str(number) for number, _ in found}
+
+    def hold(self, targets: Sequence[str]) -> dict[str, str]:
+        """`qhold`."""
+        return per_id(targets, self._ask("qhold", *targets))
+
+    def release(self, targets: Sequence[str]) -> dict[str, str]:
+        """`qrls`."""
+        return per_id(targets, self._ask("qrls", *targets))
+
+    def find(self, tags: Mapping[str, float]) -> dict[str, str]:
+        """By the path of the script among the arguments of the submission: one `qselect`, one `qstat`."""
+        if self._dialect != OPENPBS:
+            return parse_tags(self._ask("qstat", "-f").out, tags)
+        user = pwd.getpwuid(os.getuid()).pw_name
+        ids = self._ask("qselect", "-x", "-u", user)
+        if NO_HISTORY in ids.err:
+            ids = self._ask("qselect", "-u", user)
+        if ids.code:
+            raise RefusedError(f"qselect: {message(ids.err)}", hint="hpcjob doctor looks closer")
+        if not ids.out.split():
+            return {}
+        answer = self._ask("qstat", "-E", "-x", "-f", "-F", "dsv", "-D", _UNIT, *ids.out.split())
+        if NO_HISTORY in answer.err:
+            answer = self._ask("qstat", "-E", "-f", "-F", "dsv", "-D", _UNIT, *ids.out.split())
+        return parse_tags(answer.out, tags)
+
+    def explain(self, job: JobRecord) -> Explanation:
+        """The queue's own comment, in words."""
+        status = self.poll([job]).get(job.native_id)
+        if status is None:
+            return Explanation("", "PBS no longer knows the job", f"hpcjob status {job.label} finds its end")
+        return explain_status(status)
+
+    def dependency(self, kind: str, native_ids: Sequence[str]) -> str:
+        """PBS's own syntax; TORQUE has words of its own for arrays."""
+        if kind in {"singleton", "aftercorr"}:
+            raise PlanError(f"PBS has no dependency {kind}", hint="use afterok:JOB or afterany:JOB")
+        if len(native_ids) > _MOST_PARENTS:
+            raise PlanError(
+                f"{len(native_ids)} jobs to wait for are too many for PBS: long lists have crashed servers",
+                hint=f"make them one array (-a), or wait for at most {_MOST_PARENTS}",
+            )
+        if self._dialect != TORQUE:
+            return ":".join((kind, *native_ids))
+        single = [native_id for native_id in native_ids if "[" not in native_id]
+        arrays = [native_id for native_id in native_ids if "[" in native_id]
+        whole = kind.replace("after", "afterstart", 1) if kind == "after" else kind
+        clauses = ((kind, single), (f"{whole}array", arrays))
+        return ",".join(":".join((word, *found)) for word, found in clauses if found)
+
+    def partitions(self) -> dict[str, Partition]:
+        """The queues and their limits, and the commonest shape of a node: which queue has which, PBS does not say."""
+        if self._dialect == OPENPBS:
+            queues = _lines_of(self._ask("qstat", "-Q", "-f", "-F", "dsv", "-D", _UNIT).out, "Queue: ")
+            nodes = _lines_of(self._ask("pbsnodes", "-a", "-F", "dsv", "-D", _UNIT).out, "Name=")
+        else:
+            queues = _blocks_of(self._ask("qstat", "-Q", "-f").out, "Queue:")
+            nodes = parse_nodes(self._ask("pbsnodes", "-a").out)
+        return parse_queues(queues, nodes)
+
+    def diagnose(self) -> Diagnosis:
+        """What the server says of itself."""
+        if self._dialect == WRAPPER:
+            self._ask("qstat", "-Q")
+            return Diagnosis("Slurm's look-alike of TORQUE", {"dialect": self._dialect})
+        if self._dialect == OPENPBS:
+            found = _lines_of(self._ask("qstat", "-B", "-f", "-F", "dsv", "-D", _UNIT).out, "Server: ")
+        else:
+            found = _blocks_of(self._ask("qstat", "-B", "-f").out, "Server:")
+        server, settings = next(iter(found.items()), ("", {}))
+        wanted = ("default_queue", "scheduling", "job_history_enable", "max_array_size", "max_job_array_size")
+        details = {key: settings[key] for key in wanted if key in settings}
+        return Diagnosis(settings.get("pbs_version", ""), {"dialect": self._dialect, "server": server, **details})
+
+
+_UNREACHABLE_HINT = "the PBS server is down or busy: nothing was changed; try again in a minute"
+
+
+def environment(caller: Mapping[str, str]) -> dict[str, str]:
+    """The caller's environment without what would bend qsub and qstat, or belongs to a job that this is called from."""
+    own = {key: value for key, value in caller.items() if key in _KEEP or not key.startswith(_SCRUB)}
+    return {key: value for key, value in own.items() if key not in LOGINS}
+
+
+def _absent(line: str) -> bool:
+    return UNKNOWN_JOB in line or FINISHED_JOB in line
+
+
+# -------------------------------------------------------------------------------------------- parsers
+
+
+def parse_version(text: str) -> str:
+    """The dialect, from what `qstat --version` wrote; empty if it is none that is known."""
+    if "pbs_version" in text:
+        return OPENPBS
+    if "Unknown option: version" in text:
+        return WRAPPER
+    return TORQUE if re.search(r"^version: ", text, re.MULTILINE | re.IGNORECASE) else ""
+
+
+def parse_submit(text: str) -> str:
+    """The id in qsub's answer (`12.server`, `12[].server`, `12`), which may stand below a banner; empty if none."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines and _ID.fullmatch(lines[-1]) else ""
+
+
+def parse_key(native_id: str) -> Key | None:
+    """`12.server` -> (12, None), `12[3].server` -> (12, 3), `12[].server` -> (12, None); None if it is no id."""
+    match = _ID.fullmatch(native_id)
+    return (int(match[1]), int(match[3]) if match[3] else None) if match else None
+
+
+def parse_dsv(text: str) -> dict[Key, Attributes]:
+    """Read `qstat -f -F dsv -D US`: a line a job, every value a string."""
+    return _by_key(_lines_of(text, "Job Id: "))
+
+
+def _lines_of(text: str, head: str) -> dict[str, Attributes]:
+    found = {}
+    for line in text.split("\n"):
+        if line.startswith(head):
+            name, *parts = line.removeprefix(head).split(_UNIT)
+            found[name] = dict(part.partition("=")[::2] for part in parts)
+    return found
+
+
+def parse_text(text: str) -> dict[Key, Attributes]:
+    """Read `qstat -f`: an attribute a line, continued on lines that begin with a tab (Slurm's: all begin with one)."""
+    return _by_key(_blocks_of(text, "Job Id:"))
+
+
+def _blocks_of(text: str, head: str) -> dict[str, Attributes]:
+    found: dict[str, Attributes] = {}
+    block: Attributes = {}
+    last, tabs = "", False
+    for line in text.split("\n"):
+        if line.startswith(head):
+            tabs = line.startswith(head + "\t")
+            block = found.setdefault(line.removeprefix(head).strip(), {})
+        elif line.startswith("\t") and not tabs:
+            if last:
+                block[last] += line[1:]
+        elif match := re.match(r"\s+([\w.]+) = (.*)", line, re.ASCII):
+            last = match[1]
+            block[last] = match[2]
+    return found
+
+
+def _by_key(found: Mapping[str, Attributes]) -> dict[Key, Attributes]:
+    keyed = ((parse_key(native_id), attributes) for native_id, attributes in found.items())
+    return {key: attributes for key, attributes in keyed if key}
+
+
+def parse_tags(text: str, tags: Iterable[str]) -> dict[str, str]:
+    """Which of the tags stand in which job's record; a record begins with its id."""
+    wanted = set(tags)
+    found = {}
+    for record in re.split(r"^Job Id:\s*", text, flags=re.MULTILINE)[1:]:
+        native_id = re.split(rf"[\s{_UNIT}]", record, maxsplit=1)[0]
+        # A value may be broken anywhere, and goes on in the next line.
+        for tag in re.findall(r"(?<![0-9a-f])[0-9a-f]{12}(?![0-9a-f])", record.replace("\n\t", "")):
+            if tag in wanted and parse_key(native_id):
+                found[tag] = native_id
+    return found
+
+
+# ---------------------------------------------------------------------------------------------- states
+
+# qstat(1B): the letters of job_state; E, F, X and C are looked at more closely.
+_STATES = {
+    "Q": JobState.PENDING,
+    "W": JobState.PENDING,  # for its time (-a)
+    "T": JobState.PENDING,  # on its way to another queue or server
+    "H": JobState.HELD,
+    "R": JobState.RUNNING,
+    "B": JobState.RUNNING,  # an array with tasks that have begun
+    "S": JobState.RUNNING,  # suspended, which keeps its nodes
+    "U": JobState.RUNNING,  # suspended while somebody works at the machine
+    "E": JobState.COMPLETING,
+}
+_OVER = {"F", "X", "C"}
+# job.h: JOB_SUBSTATE_DEPNHOLD, _FINISHED, _FAILED, _TERMINATED.
+_WAITS_FOR_JOB, _FINISHED, _FAILED, _TERMINATED = "22", "92", "93", "91"
+_OF_OPENPBS = {
+    -29: JobState.TIMEOUT,
+    -28: JobState.TIMEOUT,
+    -27: JobState.OOM,
+    -26: JobState.OOM,
+    -20: JobState.NODE_FAIL,
+}
+_OF_TORQUE = {-12: JobState.TIMEOUT, -11: JobState.TIMEOUT, -10: JobState.OOM}
+# A job's process that was ended by a signal leaves 256 and its number, its shell 128 (pbs_job_attributes(7B)).
+_BY_SIGNAL, _BY_SHELL, _SIGNALS = 256, 128, 64
+_TERM = _BY_SIGNAL + 15
+
+
+def read_status(attributes: Attributes, dialect: str = OPENPBS) -> JobStatus:
+    """What the attributes of a job, or of a task of an array, say; an unknown word becomes `unknown` with the word."""
+    letter = attributes.get("job_state", "")
+    comment = attributes.get("comment", "")
+    runs = _number(attributes.get("run_count", "")) or 0
+    nodes = _nodes(attributes.get("exec_host", ""))
+    started = _time(attributes.get("stime", "") or attributes.get("start_time", ""))
+    if letter in _OVER:
+        ended = _time(attributes.get("obittime", "") or attributes.get("comp_time", "") or attributes.get("mtime", ""))
+        end = _read_end(attributes, dialect)
+        return replace(end, started=started if nodes else 0.0, ended=ended, nodes=nodes, restarts=max(runs - 1, 0))
+    state = _STATES.get(letter, JobState.UNKNOWN)
+    begun = state in {JobState.RUNNING, JobState.COMPLETING}
+    reason, raw = "" if begun else comment, letter
+    if letter == "H":
+        holds = attributes.get("Hold_Types", "")
+        raw = f"H {holds}".strip()
+        if attributes.get("substate") == _WAITS_FOR_JOB:
+            state, reason = JobState.PENDING, "Dependency"
+    return JobStatus(
+        state,
+        raw=raw,
+        reason=reason,
+        started=started if begun else 0.0,
+        nodes=nodes if begun else "",
+        # A job that waits after a run has begun that often.
+        restarts=max(runs - 1, 0) if begun else runs,
+    )
+
+
+def _read_end(attributes: Attributes, dialect: str) -> JobStatus:
+    letter, substate = attributes.get("job_state", ""), attributes.get("substate", "")
+    code = _number(attributes.get("Exit_status", "") or attributes.get("exit_status", ""))
+    ran = bool(attributes.get("exec_host") or attributes.get("run_count"))
+    if dialect == OPENPBS:
+        # A task that was deleted before it ran shows the exit status and the substate of the whole array.
+        if substate == _TERMINATED or not ran:
+            never = "" if ran else "it never began"
+            reason = "Dependency" if code is None and substate == _FINISHED and not ran else never
+            return JobStatus(JobState.CANCELLED, raw=f"{letter} {substate}".strip(), reason=reason)
+        known, words = _OF_OPENPBS, OPENPBS_ENDS
+    else:
+        if code is None and dialect == WRAPPER:  # which never tells
+            return JobStatus(JobState.UNKNOWN, raw=letter)
+        if code is None or code == _TERM:
+            return JobStatus(JobState.CANCELLED, raw=f"{letter} {code}")
+        known, words = _OF_TORQUE, TORQUE_ENDS
+    if code is None:
+        return JobStatus(JobState.FAILED, raw=f"{letter} {substate}".strip())
+    raw = f"{letter} {code}"
+    if code < 0:
+        return JobStatus(known.get(code, JobState.FAILED), raw=raw, reason=words.get(code, f"PBS says {code}"))
+    signal = _signal(code)
+    code = _BY_SHELL + signal if signal else code
+    return JobStatus(JobState.FAILED if code else JobState.DONE, raw=raw, exit_code=code, signal=signal)
+
+
+def _signal(code: int) -> int:
+    if code > _BY_SIGNAL:
+        return code - _BY_SIGNAL
+    return code - _BY_SHELL if _BY_SHELL < code <= _BY_SHELL + _SIGNALS else 0
+
+
+def _gather(found: Mapping[Key, Attributes], jobs: Sequence[JobRecord], dialect: str) -> dict[str, JobStatus]:
+    statuses = {}
+    for job in jobs:
+        key = parse_key(job.native_id)
+        if key is None or (key not in found and not any(number == key[0] for number, _ in found)):
+            continue
+        single = read_status(found[key], dialect) if key in found else JobStatus(JobState.UNKNOWN)
+        status = _array_status(found, job, key[0], single, dialect) if job.array else single
+        # TORQUE shows a job that has ended for a while; Slurm's look-alike does not say how it ended.
+        if not (single.raw == "C" and single.state is JobState.UNKNOWN):
+            statuses[job.native_id] = status
+    return statuses
+
+
+def _array_status(
+    found: Mapping[Key, Attributes], job: JobRecord, number: int, whole: JobStatus, dialect: str
+) -> JobStatus:
+    indices = job.indices()
+    places = arrange(indices)[1] if dialect == OPENPBS else indices
+    each = {
+        index: read_status(found[number, place], dialect)
+        for index, place in zip(indices, places, strict=True)
+        if (number, place) in found
+    }
+    if not each:
+        each = {index: _unlisted(job, index, whole) for index in _not_ended(job)}
+    tasks = Tasks.build(
+        {index: status.state for index, status in each.items()},
+        {index: status.exit_code or 0 for index, status in each.items()},
+    )
+    overall = tasks.overall() if each else whole.state
+    shown = next((status for status in each.values() if status.state is overall), whole)
+    return replace(
+        shown,
+        state=overall,
+        started=min((status.started for status in each.values() if status.started), default=0.0),
+        ended=max((status.ended for status in each.values()), default=0.0) if overall.final else 0.0,
+        restarts=0,
+        tasks=tasks,
+    )
+
+
+def _not_ended(job: JobRecord) -> list[int]:
+    folder = paths.JobFolder(Path(job.folder))
+    return [index for index in job.indices() if not folder.exit_file(index).exists()]
+
+
+def _unlisted(job: JobRecord, index: int, whole: JobStatus) -> JobStatus:
+    """A task that PBS does not list (Slurm's look-alike lists none): what it wrote when it began tells."""
+    if len(job.indices()) > 1 and paths.JobFolder(Path(job.folder)).start_file(index).exists():
+        return replace(whole, state=JobState.RUNNING, reason="")
+    return whole
+
+
+def _nodes(exec_host: str) -> str:
+    """`n1/0*2+n2/1*2` -> `n1,n2`."""
+    return ",".join(dict.fromkeys(part.partition("/")[0] for part in exec_host.split("+") if part))
+
+
+def _number(text: str) -> int | None:
+    return int(text) if re.fullmatch(r"-?\d+", text, re.ASCII) else None
+
+
+def _time(text: str) -> float:
+    """Unix seconds of `Fri Nov 20 23:59:37 2026` in UTC, or of a number; 0 for anything else."""
+    import calendar
+
+    match = re.fullmatch(r"\w{3} (\w{3}) +(\d+) (\d+):(\d+):(\d+) (\d{4})", text.strip(), re.ASCII)
+    if match and match[1] in _MONTHS:
+        day, hour, minute, second = (int(match[i]) for i in range(2, 6))
+        return float(calendar.timegm((int(match[6]), _MONTHS.index(match[1]) + 1, day, hour, minute, second)))
+    return float(text) if text.isdecimal() else 0.0
+
+
+def parse_nodes(text: str) -> dict[str, Attributes]:
+    """Read TORQUE's `pbsnodes -a`: a name, then lines `key = value`."""
+    found: dict[str, Attributes] = {}
+    block: Attributes = {}
+    for line in text.splitlines():
+        if line and not line[0].isspace():
+            block = found.setdefault(line.strip(), {})
+        elif match := re.match(r"\s+([\w.]+) = (.*)", line, re.ASCII):
+            block[match[1]] = match[2]
+    return found
+
+
+def _shape(node: Attributes) -> NodeShape:
+    from hpcjobs.model import NodeShape
+
+    available = {key.rpartition(".")[2]: value for key, value in node.items() if key.startswith("resources_available.")}
+    # TORQUE: `np = 4`, `gpus = 1`, and `status = …,physmem=3072000kb,…`.
+    physical = re.search(r"\bphysmem=(\w+)", node.get("status", ""))
+    return NodeShape(
+        cores=_number(available.get("ncpus", "") or node.get("np", "")) or 0,
+        memory=_memory(available.get("mem", "") or (physical[1] if physical else "")),
+        gpus=_number(available.get("ngpus", "") or node.get("gpus", "")) or 0,
+    )
+
+
+def _memory(text: str) -> Memory | None:
+    match = re.fullmatch(r"(\d+)([kmgt]?)b?", text.lower(), re.ASCII)
+    return Memory(int(match[1]) << {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}[match[2]]) if match else None
+
+
+def parse_queues(found: Mapping[str, Attributes], nodes: Mapping[str, Attributes]) -> dict[str, Partition]:
+    """The queues that take jobs, with the limits that they have themselves."""
+    from collections import Counter
+
+    from hpcjobs.model import NodeShape, Partition
+
+    queues = {}
+    shapes = Counter(_shape(node) for node in nodes.values())
+    common = shapes.most_common(1)[0][0] if shapes else NodeShape()
+    for name, settings in found.items():
+        if settings.get("enabled", "True").lower() not in {"true", "yes"}:
+            continue
+        most = settings.get("resources_max.nodect", "")
+        queues[name] = Partition(
+            max_time=_walltime(settings.get("resources_max.walltime", "")),
+            max_nodes=int(most) if most.isdecimal() else 0,
+            nodes=len(nodes),
+            node=common,
+        )
+    return queues
+
+
+def _walltime(text: str) -> Duration | None:
+    parts = text.split(":")
+    if not text or not all(part.isdecimal() for part in parts):
+        return None
+    seconds = 0
+    for part in parts:
+        seconds = seconds * 60 + int(part)
+    return Duration(seconds)

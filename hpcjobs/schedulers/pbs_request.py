@@ -1,0 +1,253 @@
+"""How a plan is asked for in PBS: chunks of a `select`, `nodes=…:ppn=…`, names, arrays. Pure functions.
+
+Sources: qsub(1B), pbs_resources(7B) and the User's Guide of PBS Professional (chapter 4); the manual of TORQUE 6.1,
+"Requesting resources"; sbatch's own reader of `#PBS` lines for Slurm's look-alikes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from typing import TYPE_CHECKING, Any
+
+from hpcjobs import paths, shell
+from hpcjobs.errors import PlanError
+from hpcjobs.shell import Shell
+from hpcjobs.units import HOUR, MINUTE, format_indices, parse_indices
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from hpcjobs.model import Plan, Shape
+    from hpcjobs.units import Duration, Memory
+
+OPENPBS, TORQUE, WRAPPER = "openpbs", "torque", "slurm-torque"
+"""The dialects: OpenPBS and PBS Professional; TORQUE; Slurm's commands that look like TORQUE's."""
+
+# The longest name that the oldest servers take; OpenPBS since 19.1 takes 230.
+_NAME = {OPENPBS: 230, TORQUE: 15, WRAPPER: 100}
+
+
+def spell(plan: Plan, dialect: str, *, chunk: str = "", account: str = "-A") -> dict[str, Any]:
+    """What the template writes.
+
+    `options` are the directives, each a flag and its value; `output` and `error` where the script writes to, as words
+    of shell; `indices` the tasks of an array that PBS counts otherwise. `chunk` is added to each chunk of a select.
+
+    Raises:
+        PlanError: PBS cannot express a field; says what is nearest.
+    """
+    _refuse(plan, dialect)
+    return {
+        "dialect": dialect,
+        "options": tuple(_options(plan, dialect, chunk, account)),
+        "indices": _listed(plan, dialect),
+        "output": _file(plan.output, plan.name),
+        "error": _file(plan.error, plan.name),
+    }
+
+
+def _options(plan: Plan, dialect: str, chunk: str, account: str) -> Iterator[tuple[str, str]]:
+    yield "-N", _job_name(plan, dialect)
+    if plan.partition:
+        yield "-q", plan.partition
+    if plan.account:
+        yield account, plan.account
+    for resource in _resources(plan, dialect, chunk):
+        yield "-l", resource
+    if plan.hold:
+        yield "-h", ""
+    if plan.requeue is not None:
+        yield "-r", "y" if plan.requeue else "n"
+    if array := _array(plan, dialect):
+        yield "-J" if dialect == OPENPBS else "-t", array
+    if plan.dependency:
+        yield "-W", f"depend={plan.dependency}"
+    if plan.export == "all":
+        yield "-V", ""
+    # The script writes where it was asked to by itself: at once, and to files of any name.
+    yield "-j", "oe"
+    yield "-o", "/dev/null"
+    for text in plan.directives:
+        yield _directive(text)
+
+
+def _array(plan: Plan, dialect: str) -> str:
+    if not plan.array:
+        return ""
+    indices = parse_indices(plan.array)
+    text = arrange(indices)[0] if dialect == OPENPBS else format_indices(indices)
+    return text + (f"%{plan.array_limit}" if text and plan.array_limit else "")
+
+
+def _listed(plan: Plan, dialect: str) -> tuple[int, ...]:
+    """The tasks, where the script has to look them up."""
+    indices = parse_indices(plan.array) if plan.array and dialect == OPENPBS else ()
+    return indices if indices and arrange(indices)[1] != indices else ()
+
+
+# What hpcjob writes itself, and how it is asked for.
+_OWN = {
+    "-N": "-J NAME", "-q": "-p QUEUE", "-A": "-A ACCOUNT", "-h": "--hold", "-r": "--requeue or --no-requeue",
+    "-J": "-a", "-t": "-a", "-o": "-o FILE", "-e": "-e FILE", "-j": "-o FILE", "-k": "-o FILE", "-d": "-D FOLDER",
+    "-V": "export: all in the site file", "-l select": "-N, -n, -c, --mem and --gpus-per-node",
+    "-l nodes": "-N, -n and -c", "-l place": "-N and --exclusive", "-l walltime": "-t TIME",
+    "-l ncpus": "-n and -c", "-l mem": "--mem", "-l ngpus": "--gpus-per-node", "-W depend": "-d", "-f": "", "-z": "",
+    "-I": "", "-X": "", "-W block": "--wait", "-C": "", "-S": "",
+}  # fmt: skip
+
+
+def _directive(text: str) -> tuple[str, str]:
+    """The flag and the value of a site's or a person's own directive (`-l filesystems=home`, `-P project`)."""
+    match = re.fullmatch(r"(-[A-Za-z])(?:\s*(\S.*))?", text)
+    if not match:
+        raise PlanError(
+            f"the directive {text!r} is not understood", hint="write it as qsub has it: -l NAME=VALUE, -P NAME"
+        )
+    flag, value = match[1], match[2] or ""
+    for own, instead in _OWN.items():
+        letter, _, word = own.partition(" ")
+        if letter == flag and (not word or re.search(rf"(^|,){word}=", value)):
+            hint = f"use {instead}" if instead else "leave it out"
+            raise PlanError(f"the directive {text} is written by hpcjob itself", hint=hint)
+    return flag, value
+
+
+def _file(pattern: str, name: str) -> Shell:
+    """A file name with Slurm's patterns as a word of the script, which knows id and index."""
+    parts: list[object] = []
+    at = 0
+    for match in re.finditer(r"%(\d*)([jAa])|%(.)", pattern):
+        parts.append(pattern[at : match.start()])
+        at = match.end()
+        if match[2]:
+            known = '"${HPCJOB_ARRAY_INDEX:-0}"' if match[2] == "a" else '"${HPCJOB_NATIVE_ID%%[.[]*}"'
+            parts.append(Shell(f"$(printf %0{match[1]}d {known})" if match[1] else known))
+        else:
+            parts.append(paths.expand_pattern(match[0], native_id="", name=name))
+    return shell.concat(*parts, pattern[at:])
+
+
+def arrange(indices: Sequence[int]) -> tuple[str, tuple[int, ...]]:
+    """The range that OpenPBS takes for an array, and the index there of each task.
+
+    `qsub -J` takes one range, with a step, of two tasks or more; anything else is counted from 0, and the script has a
+    list. One task is no array to PBS: the range is empty.
+    """
+    indices = tuple(indices)
+    if len(indices) == 1:
+        return "", (0,)
+    steps = {after - before for before, after in itertools.pairwise(indices)}
+    if len(steps) == 1:
+        step = steps.pop()
+        return f"{indices[0]}-{indices[-1]}" + (f":{step}" if step > 1 else ""), indices
+    return f"0-{len(indices) - 1}", tuple(range(len(indices)))
+
+
+def _refuse(plan: Plan, dialect: str) -> None:
+    if plan.qos:
+        raise PlanError(
+            f"PBS has no quality of service, and {plan.qos} was asked for",
+            hint="leave out -q; a site's own word for it goes into --directive='-l job_priority=…'",
+        )
+    if plan.reservation:
+        raise PlanError(
+            f"a reservation of PBS is a queue: {plan.reservation}",
+            hint=f"-p {plan.reservation} instead of --reservation",
+        )
+    if plan.licenses and dialect == WRAPPER:
+        raise PlanError("Slurm's qsub knows no licences", hint="leave out -L")
+    if dialect == TORQUE and plan.exclusive and not plan.nodes_asked:
+        raise PlanError("TORQUE gives whole nodes only where their number is said", hint="add -N")
+
+
+def _job_name(plan: Plan, dialect: str) -> str:
+    """The job's name in the letters that all versions take; Slurm's look-alike finds the job by the tag in it."""
+    name = re.sub(r"[^A-Za-z0-9_.+-]", "_", plan.name) or "job"
+    if dialect == WRAPPER:
+        return f"{name[: _NAME[dialect]]}.{plan.tag}"
+    if dialect == TORQUE and not name[0].isalpha():
+        name = f"j{name}"
+    return name[: _NAME[dialect]]
+
+
+def _resources(plan: Plan, dialect: str, chunk: str) -> Iterator[str]:
+    if dialect == OPENPBS:
+        yield f"select={'+'.join(_chunks(plan, chunk))}"
+        yield f"place={_place(plan)}"
+    else:
+        yield _nodes(plan)
+        yield from _memory(plan, dialect)
+    if plan.time:
+        yield f"walltime={walltime(plan.time)}"
+    if plan.licenses:
+        for one in plan.licenses.split(","):
+            name, _, count = one.partition(":")
+            yield f"{name}={count or 1}"
+
+
+def _chunks(plan: Plan, more: str) -> Iterator[str]:
+    """`4:ncpus=8:mpiprocs=4:ompthreads=2:ngpus=1:mem=64gb`, one for each shape of node."""
+    for count, ranks in _groups(plan.shape, asked=plan.nodes_asked):
+        cpus = ranks * plan.shape.cpus_per_task
+        parts = [str(count), f"ncpus={cpus}", f"mpiprocs={ranks}"]
+        parts += [f"ompthreads={plan.shape.cpus_per_task}"]
+        parts += [f"ngpus={plan.shape.gpus_per_node}"] if plan.shape.gpus_per_node else []
+        parts += [f"gpu_type={plan.gpu_type}"] if plan.gpu_type else []
+        memory = plan.mem or (plan.mem_per_cpu * cpus if plan.mem_per_cpu else 0)
+        parts += [f"mem={_size(memory)}"] if memory else []
+        parts += [more] if more else []
+        parts += [part if "=" in part else f"{part}=True" for part in plan.constraint.split("&") if part]
+        yield ":".join(parts)
+
+
+def _groups(shape: Shape, *, asked: bool) -> list[tuple[int, int]]:
+    """Chunks and the ranks in each: nodes, or where nobody asked for nodes, one chunk a rank."""
+    if not asked:
+        return [(shape.ntasks, 1)]
+    full, rest = divmod(shape.ntasks - shape.nodes, shape.ntasks_per_node - 1) if shape.ntasks_per_node > 1 else (0, 0)
+    if shape.ntasks == shape.nodes * shape.ntasks_per_node:
+        return [(shape.nodes, shape.ntasks_per_node)]
+    # As srun's block distribution fills nodes: each gets at least one rank.
+    groups = [(full, shape.ntasks_per_node), (1 if rest else 0, rest + 1)]
+    groups.append((shape.nodes - full - (1 if rest else 0), 1))
+    return [(count, ranks) for count, ranks in groups if count]
+
+
+def _place(plan: Plan) -> str:
+    where = "scatter" if plan.nodes_asked and plan.shape.nodes > 1 else "pack" if plan.nodes_asked else "free"
+    return where + (":excl" if plan.exclusive else "")
+
+
+def _nodes(plan: Plan) -> str:
+    """`nodes=4:ppn=8:gpus=1`: processors, not ranks."""
+    groups = _groups(plan.shape, asked=plan.nodes_asked)
+    parts = []
+    for count, ranks in groups:
+        words = [str(count), f"ppn={ranks * plan.shape.cpus_per_task}"]
+        words += [f"gpus={plan.shape.gpus_per_node}"] if plan.shape.gpus_per_node else []
+        words += [part for part in plan.constraint.split("&") if part]
+        parts.append(":".join(words))
+    return "nodes=" + "+".join(parts)
+
+
+def _memory(plan: Plan, dialect: str) -> Iterator[str]:
+    """TORQUE's `mem` is the job's, Slurm's reader of it takes it for a node's."""
+    shape = plan.shape
+    if plan.mem:
+        yield f"mem={_size(plan.mem if dialect == WRAPPER else plan.mem * shape.nodes)}"
+    elif plan.mem_per_cpu and dialect == WRAPPER:
+        yield f"mem={_size(plan.mem_per_cpu * shape.ntasks_per_node * shape.cpus_per_task)}"
+    elif plan.mem_per_cpu:
+        yield f"pmem={_size(plan.mem_per_cpu)}"
+
+
+def _size(amount: Memory | int) -> str:
+    """Whole megabytes, rounded up: PBS takes no fractions, and its own unit is the kilobyte of 1024 bytes."""
+    return f"{-(-int(amount) // (1 << 20))}mb"
+
+
+def walltime(time: Duration) -> str:
+    """`HH:MM:SS` with hours beyond a day: PBS takes no days."""
+    seconds = int(time)
+    return f"{seconds // HOUR:02d}:{seconds % HOUR // MINUTE:02d}:{seconds % MINUTE:02d}"
