@@ -145,7 +145,9 @@ class Pbs:
             raise UnreachableError(
                 f"qsub ended with code {answer.code} and without a word", hint=_UNREACHABLE_HINT, maybe_done=True
             )
-        raise RefusedError(f"PBS refused the job: {problem}", hint=refusal_hint(answer.code, problem))
+        # TORQUE numbers its errors otherwise, and Slurm's commands do not.
+        code = answer.code if self._dialect == OPENPBS else 0
+        raise RefusedError(f"PBS refused the job: {problem}", hint=refusal_hint(code, problem))
 
     def poll(self, jobs: Sequence[JobRecord]) -> dict[str, JobStatus]:
         """One `qstat` for all of them; jobs that have ended are left out, but by TORQUE for a while."""
@@ -396,6 +398,7 @@ _STATES = {
 _OVER = {"F", "X", "C"}
 # job.h: JOB_SUBSTATE_DEPNHOLD, _FINISHED, _FAILED, _TERMINATED.
 _WAITS_FOR_JOB, _FINISHED, _FAILED, _TERMINATED = "22", "92", "93", "91"
+_WAITS = re.compile(r"(^|,)(after|syncwith|on:)")  # TORQUE shows no substate
 _OF_OPENPBS = {
     -29: JobState.TIMEOUT,
     -28: JobState.TIMEOUT,
@@ -426,7 +429,7 @@ def read_status(attributes: Attributes, dialect: str = OPENPBS) -> JobStatus:
     if letter == "H":
         holds = attributes.get("Hold_Types", "")
         raw = f"H {holds}".strip()
-        if attributes.get("substate") == _WAITS_FOR_JOB:
+        if attributes.get("substate") == _WAITS_FOR_JOB or (holds == "s" and _WAITS.search(attributes.get("depend", ""))):
             state, reason = JobState.PENDING, "Dependency"
     return JobStatus(
         state,
