@@ -7,6 +7,7 @@ there, the manual of TORQUE 6.1, and what real servers answered (tests/data/pbs)
 
 from __future__ import annotations
 
+import itertools
 import os
 import pwd
 import re
@@ -14,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpcjobs import paths
+from hpcjobs import paths, shell
 from hpcjobs.errors import PlanError, RefusedError, UnreachableError
 from hpcjobs.record import JobState, JobStatus, Tasks
 from hpcjobs.schedulers import LOGINS, Diagnosis, Explanation
@@ -51,6 +52,8 @@ _KEEP = {"PBS_SERVER", "PBS_DEFAULT", "PBS_CONF_FILE", "PBS_EXEC", "PBS_HOME", "
 _PATIENCE = 120.0
 # More ids in one dependency crashed a server (300 did), and sites limit the length.
 _MOST_PARENTS = 100
+# TORQUE's server said "cannot locate new job" to each script of 64 kB and more (bytes).
+_LONGEST = 60_000
 _ID = re.compile(r"(\d+)(\[(\d*)\])?(?:\.[\w.-]+)?", re.ASCII)
 _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 
@@ -119,7 +122,7 @@ class Pbs:
         argv = {
             # Without -f, a qsub in the background answers for the next ones too, with the words of the last one.
             OPENPBS: ("qsub", "-f", str(script)),
-            TORQUE: ("qsub", str(script)),
+            TORQUE: ("qsub", str(_handed_over(script))),
             # It gives them names of its own choice otherwise, which win over those in the script.
             WRAPPER: ("qsub", "-j", "oe", "-o", "/dev/null", str(script)),
         }[self._dialect]
@@ -288,6 +291,16 @@ class Pbs:
         wanted = ("default_queue", "scheduling", "job_history_enable", "max_array_size", "max_job_array_size")
         details = {key: settings[key] for key in wanted if key in settings}
         return Diagnosis(settings.get("pbs_version", ""), {"dialect": self._dialect, "server": server, **details})
+
+
+def _handed_over(script: Path) -> Path:
+    """The script, or where it is too long for TORQUE's server, one that runs it."""
+    if script.stat().st_size < _LONGEST:
+        return script
+    head = itertools.takewhile(lambda line: line.startswith("#"), script.read_text("utf-8").splitlines())
+    short = script.with_name("submit.sh")
+    paths.write_private(short, "\n".join((*head, "", f"exec bash {shell.quote(str(script))}", "")))
+    return short
 
 
 _UNREACHABLE_HINT = "the PBS server is down or busy: nothing was changed; try again in a minute"
