@@ -155,6 +155,8 @@ def _refuse(plan: Plan, dialect: str) -> None:
             f"a reservation of PBS is a queue: {plan.reservation}",
             hint=f"-p {plan.reservation} instead of --reservation",
         )
+    if dialect == OPENPBS and plan.requeue is False and _array(plan, dialect):
+        raise PlanError("PBS takes no array whose tasks must not start again", hint="leave out --no-requeue, or -a")
     if plan.licenses and dialect == WRAPPER:
         raise PlanError("Slurm's qsub knows no licences", hint="leave out -L")
     if dialect == TORQUE and plan.exclusive and not plan.nodes_asked:
