@@ -32,6 +32,7 @@ from hpcjobs.schedulers.pbs_words import (
     per_id,
     refusal_hint,
     unreachable,
+    unreachable_hint,
 )
 from hpcjobs.units import Duration, Memory, format_indices
 
@@ -84,7 +85,7 @@ class Pbs:
     def _ask(self, *argv: str, timeout: float = 0) -> Completed:
         answer = self._run(argv, timeout=timeout or self._timeout, env={**environment(os.environ), "TZ": "UTC"})
         if answer.code and (problem := unreachable(answer.err + answer.out)):
-            raise UnreachableError(f"{argv[0]}: {problem}", hint=_UNREACHABLE_HINT)
+            raise UnreachableError(f"{argv[0]}: {problem}", hint=unreachable_hint(answer.err))
         return answer
 
     @property
@@ -143,10 +144,10 @@ class Pbs:
         text = answer.err + answer.out if self._dialect == WRAPPER else answer.err
         problem = message(text)
         if cause := unreachable(text):
-            raise UnreachableError(f"qsub: {cause}", hint=_UNREACHABLE_HINT, maybe_done=not nothing_sent(text))
+            raise UnreachableError(f"qsub: {cause}", hint=unreachable_hint(text), maybe_done=not nothing_sent(text))
         if answer.code < 0 or not problem:
             raise UnreachableError(
-                f"qsub ended with code {answer.code} and without a word", hint=_UNREACHABLE_HINT, maybe_done=True
+                f"qsub ended with code {answer.code} and without a word", hint=unreachable_hint(""), maybe_done=True
             )
         # TORQUE numbers its errors otherwise, and Slurm's commands do not.
         code = answer.code if self._dialect == OPENPBS else 0
@@ -301,9 +302,6 @@ def _handed_over(script: Path) -> Path:
     short = script.with_name("submit.sh")
     paths.write_private(short, "\n".join((*head, "", f"exec bash {shell.quote(str(script))}", "")))
     return short
-
-
-_UNREACHABLE_HINT = "the PBS server is down or busy: nothing was changed; try again in a minute"
 
 
 def environment(caller: Mapping[str, str]) -> dict[str, str]:

@@ -45,16 +45,26 @@ def nothing_sent(stderr: str) -> bool:
     return bool(_NOT_SENT.search(stderr))
 
 
+def unreachable_hint(stderr: str) -> str:
+    """What to do when the server did not answer: wait, or go where there is one."""
+    if re.search(r"Unknown Host|pbsconf error", stderr, re.IGNORECASE):
+        return "there is no such PBS server: check PBS_SERVER, /etc/pbs.conf and -p, or use another login node"
+    return "the PBS server is down or busy: nothing was changed; try again in a minute"
+
+
 def message(text: str) -> str:
     """What a PBS command complained of, in one line: a hook may have written several, and a usage text may follow."""
-    text = re.split(r"^usage:", text, maxsplit=1, flags=re.MULTILINE | re.IGNORECASE)[0]
-    lines = [re.sub(r"^q\w+: ", "", line.strip()) for line in text.splitlines()]
-    return "; ".join(line for line in lines if line)
+    text, *usage = re.split(r"^usage:", text, maxsplit=1, flags=re.MULTILINE | re.IGNORECASE)
+    lines = [re.sub(r"^q\w+: +", "", line.strip()) for line in text.splitlines()]
+    return "; ".join(line for line in lines if line) or ("it only said how it is used" if usage else "")
 
 
 # The exit status, where it is one of a kind; the numbers from 1 to 122 stand for several errors and need the words too.
 _BY_CODE = {
+    32: "a rule of the site: do what it says, or ask the site's support",
     153: "a job it waits for is unknown to PBS: check -d",
+    154: "check --directive and the site's directives",
+    155: "check --directive and the site's directives",
     159: "ask the site's support whether you may use that queue: -p",
     160: "this machine may not talk to the PBS server: ask the site's support",
     166: "check -t, --mem and what the site adds (hpcjob submit --dry-run shows the script)",
@@ -73,6 +83,7 @@ _BY_WORDS = (
     ("per-user limit", "wait for your other jobs to end, or make them one array: -a"),
     ("limit", "ask for less, or wait for your other jobs to end (qstat -Qf, qstat -B -f)"),
     ("illegal -N value", "choose another name: -J NAME"),
+    ("name is too long", "choose a shorter name: -J NAME"),
     ("illegal -W value", "check -d"),
     ("Illegal attribute or resource value", _BY_CODE[166]),
     ("Unknown resource", _BY_CODE[187]),
@@ -80,7 +91,9 @@ _BY_WORDS = (
     ("Queue is not enabled", _BY_CODE[173]),
     ("account", _BY_CODE[201]),
     ("invalid partition", _BY_CODE[170]),
-    ("directive error", "check --directive and the site's directives"),
+    ("directive error", _BY_CODE[154]),
+    ("cannot be used with", _BY_CODE[154]),
+    ("cannot send environment", "PBS cannot take over every variable: leave export: all out of the site file"),
     ("illegally formed", "check -p, -d and the site's directives"),
 )
 
@@ -109,11 +122,12 @@ def per_id(targets: Sequence[str], answer: Completed) -> dict[str, str]:
             # TORQUE and Slurm's qdel name the id first or in between, OpenPBS last: "Unknown Job Id 12.pbshead".
             if any(re.search(rf"(^|\s){re.escape(name)}(?=$|[\s:])", text) for name in _names(target)):
                 named = True
-                problems[target] = _without(text, target)
+                problems[target] = _without(text, target) or text
     if answer.code and not named:
+        problem = message(answer.err + answer.out) or f"it ended with code {answer.code} and without a word"
         if len(targets) == 1:
-            return {targets[0]: message(answer.err + answer.out)}
-        raise RefusedError(f"{answer.argv[0]}: {message(answer.err)}", hint="try the jobs one by one")
+            return {targets[0]: problem}
+        raise RefusedError(f"{answer.argv[0]}: {problem}", hint="try the jobs one by one")
     return problems
 
 
@@ -125,7 +139,7 @@ def _names(target: str) -> tuple[str, ...]:
 def _without(text: str, target: str) -> str:
     for name in sorted(_names(target), key=len, reverse=True):
         text = re.sub(rf"\s*{re.escape(name)}(?=$|[\s:]):?\s*", " ", text)
-    return " ".join(text.split())
+    return " ".join(text.split()).rstrip(":")
 
 
 # The beginning of a waiting job's comment: what it means, what to do. (OpenPBS, pbs_sched's messages.)
