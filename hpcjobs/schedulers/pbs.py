@@ -55,7 +55,7 @@ _PATIENCE = 120.0
 _MOST_PARENTS = 100
 # TORQUE's server said "cannot locate new job" to each script of 64 kB and more (bytes).
 _LONGEST = 60_000
-_ID = re.compile(r"(\d+)(\[(\d*)\])?(?:\.[\w.-]+)?", re.ASCII)
+_ID = re.compile(r"(\d{1,18})(\[(\d{0,18})\])?(?:\.[\w.-]+)?", re.ASCII)
 _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 
 Attributes = dict[str, str]
@@ -410,6 +410,7 @@ _OVER = {"F", "X", "C"}
 # job.h: JOB_SUBSTATE_DEPNHOLD, _FINISHED, _FAILED, _TERMINATED.
 _WAITS_FOR_JOB, _FINISHED, _FAILED, _TERMINATED = "22", "92", "93", "91"
 _WAITS = re.compile(r"(^|,)(after|syncwith|on:)")  # TORQUE shows no substate
+_OF_ARRAYS = {_FINISHED: JobState.DONE, _FAILED: JobState.FAILED, _TERMINATED: JobState.CANCELLED}
 _OF_OPENPBS = {
     -29: JobState.TIMEOUT,
     -28: JobState.TIMEOUT,
@@ -440,7 +441,9 @@ def read_status(attributes: Attributes, dialect: str = OPENPBS) -> JobStatus:
     if letter == "H":
         holds = attributes.get("Hold_Types", "")
         raw = f"H {holds}".strip()
-        if attributes.get("substate") == _WAITS_FOR_JOB or (holds == "s" and _WAITS.search(attributes.get("depend", ""))):
+        if attributes.get("substate") == _WAITS_FOR_JOB or (
+            holds == "s" and _WAITS.search(attributes.get("depend", ""))
+        ):
             state, reason = JobState.PENDING, "Dependency"
     return JobStatus(
         state,
@@ -457,6 +460,9 @@ def _read_end(attributes: Attributes, dialect: str) -> JobStatus:
     letter, substate = attributes.get("job_state", ""), attributes.get("substate", "")
     code = _number(attributes.get("Exit_status", "") or attributes.get("exit_status", ""))
     ran = bool(attributes.get("exec_host") or attributes.get("run_count"))
+    if attributes.get("array") == "True" and code is not None:
+        # An array shows the exit status of the task that ended last.
+        return JobStatus(_OF_ARRAYS.get(substate, JobState.UNKNOWN), raw=f"{letter} {substate}".strip())
     if dialect == OPENPBS:
         # A task that was deleted before it ran shows the exit status and the substate of the whole array.
         if substate == _TERMINATED or not ran:
@@ -546,18 +552,18 @@ def _nodes(exec_host: str) -> str:
 
 
 def _number(text: str) -> int | None:
-    return int(text) if re.fullmatch(r"-?\d+", text, re.ASCII) else None
+    return int(text) if re.fullmatch(r"-?\d{1,18}", text, re.ASCII) else None
 
 
 def _time(text: str) -> float:
     """Unix seconds of `Fri Nov 20 23:59:37 2026` in UTC, or of a number; 0 for anything else."""
     import calendar
 
-    match = re.fullmatch(r"\w{3} (\w{3}) +(\d+) (\d+):(\d+):(\d+) (\d{4})", text.strip(), re.ASCII)
+    match = re.fullmatch(r"\w{3} (\w{3}) +(\d\d?) (\d\d):(\d\d):(\d\d) ([1-9]\d{3})", text.strip(), re.ASCII)
     if match and match[1] in _MONTHS:
         day, hour, minute, second = (int(match[i]) for i in range(2, 6))
         return float(calendar.timegm((int(match[6]), _MONTHS.index(match[1]) + 1, day, hour, minute, second)))
-    return float(text) if text.isdecimal() else 0.0
+    return float(max(_number(text) or 0, 0))
 
 
 def parse_nodes(text: str) -> dict[str, Attributes]:
@@ -586,7 +592,7 @@ def _shape(node: Attributes) -> NodeShape:
 
 
 def _memory(text: str) -> Memory | None:
-    match = re.fullmatch(r"(\d+)([kmgt]?)b?", text.lower(), re.ASCII)
+    match = re.fullmatch(r"(\d{1,18})([kmgt]?)b?", text.lower(), re.ASCII)
     return Memory(int(match[1]) << {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}[match[2]]) if match else None
 
 
@@ -602,10 +608,9 @@ def parse_queues(found: Mapping[str, Attributes], nodes: Mapping[str, Attributes
     for name, settings in found.items():
         if settings.get("enabled", "True").lower() not in {"true", "yes"}:
             continue
-        most = settings.get("resources_max.nodect", "")
         queues[name] = Partition(
             max_time=_walltime(settings.get("resources_max.walltime", "")),
-            max_nodes=int(most) if most.isdecimal() else 0,
+            max_nodes=_number(settings.get("resources_max.nodect", "")) or 0,
             nodes=len(nodes),
             node=common,
         )
@@ -613,10 +618,10 @@ def parse_queues(found: Mapping[str, Attributes], nodes: Mapping[str, Attributes
 
 
 def _walltime(text: str) -> Duration | None:
-    parts = text.split(":")
-    if not text or not all(part.isdecimal() for part in parts):
-        return None
     seconds = 0
-    for part in parts:
-        seconds = seconds * 60 + int(part)
+    for part in text.split(":"):
+        number = _number(part)
+        if number is None:
+            return None
+        seconds = seconds * 60 + number
     return Duration(seconds)
