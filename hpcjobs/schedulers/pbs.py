@@ -123,7 +123,7 @@ class Pbs:
         argv = {
             # Without -f, a qsub in the background answers for the next ones too, with the words of the last one.
             OPENPBS: ("qsub", "-f", str(script)),
-            TORQUE: ("qsub", str(_handed_over(script))),
+            TORQUE: ("qsub", str(_handed_over(script) if self._dialect == TORQUE else script)),
             # It gives them names of its own choice otherwise, which win over those in the script.
             WRAPPER: ("qsub", "-j", "oe", "-o", "/dev/null", str(script)),
         }[self._dialect]
