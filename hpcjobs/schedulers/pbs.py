@@ -120,18 +120,7 @@ class Pbs:
     def submit(self, script: Path, *, tag: str, record: JobRecord, keep_fds: Sequence[int] = ()) -> str:
         """`qsub`; the tag stands in the script's path, which PBS keeps with the job (or in the name, for Slurm's)."""
         del tag
-        argv = {
-            # Without -f, a qsub in the background answers for the next ones too, with the words of the last one.
-            OPENPBS: ("qsub", "-f", str(script)),
-            TORQUE: ("qsub", str(_handed_over(script) if self._dialect == TORQUE else script)),
-            # It gives them names of its own choice otherwise, which win over those in the script.
-            WRAPPER: ("qsub", "-j", "oe", "-o", "/dev/null", str(script)),
-        }[self._dialect]
-        if self._dialect == WRAPPER and not re.fullmatch(r"[\w./+@%,:-]+", str(script), re.ASCII):
-            raise RefusedError(
-                f"Slurm's qsub cannot submit {script}: it takes a path with blanks for several",
-                hint="choose a folder without: export HPCJOBS_HOME=/a/folder, or jobs_folder in the site file",
-            )
+        argv = self._submission(script)
         answer = self._run(argv, timeout=self._submit_timeout, env=environment(os.environ), keep_fds=keep_fds)
         if answer.code == 0:
             if native_id := parse_submit(answer.out):
@@ -152,6 +141,20 @@ class Pbs:
         # TORQUE numbers its errors otherwise, and Slurm's commands do not.
         code = answer.code if self._dialect == OPENPBS else 0
         raise RefusedError(f"PBS refused the job: {problem}", hint=refusal_hint(code, problem))
+
+    def _submission(self, script: Path) -> tuple[str, ...]:
+        if self._dialect == OPENPBS:
+            # Without -f, a qsub in the background answers for the next ones too, with the words of the last one.
+            return "qsub", "-f", str(script)
+        if self._dialect == TORQUE:
+            return "qsub", str(_handed_over(script))
+        if not re.fullmatch(r"[\w./+@%,:-]+", str(script), re.ASCII):
+            raise RefusedError(
+                f"Slurm's qsub cannot submit {script}: it takes a path with blanks for several",
+                hint="choose a folder without: export HPCJOBS_HOME=/a/folder, or jobs_folder in the site file",
+            )
+        # It gives the files names of its own choice otherwise, which win over those in the script.
+        return "qsub", "-j", "oe", "-o", "/dev/null", str(script)
 
     def poll(self, jobs: Sequence[JobRecord]) -> dict[str, JobStatus]:
         """One `qstat` for all of them; jobs that have ended are left out, but by TORQUE for a while."""
@@ -298,7 +301,8 @@ def _handed_over(script: Path) -> Path:
     """The script, or where it is too long for TORQUE's server, one that runs it."""
     if script.stat().st_size < _LONGEST:
         return script
-    head = itertools.takewhile(lambda line: line.startswith("#"), script.read_text("utf-8").splitlines())
+    lines = script.read_text("utf-8", "surrogateescape").splitlines()
+    head = itertools.takewhile(lambda line: line.startswith("#"), lines)
     short = script.with_name("submit.sh")
     paths.write_private(short, "\n".join((*head, "", f"exec bash {shell.quote(str(script))}", "")))
     return short

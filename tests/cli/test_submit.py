@@ -121,7 +121,7 @@ exit 2
 $ hpcjob submit --site nowhere -- ./solve
 err| error: there is no site 'nowhere'
 err|
-err| hint: there are cluster, local, slurm, testbed (see them with: hpcjob site list)
+err| hint: there are cluster, local, pbs, slurm, testbed (see them with: hpcjob site list)
 exit 6
 $ hpcjob submit missing.yaml
 err| error: there is no file missing.yaml

@@ -61,7 +61,7 @@ def test_list(project: Path) -> None:
     (project / "slurm.sh.j2").touch()
     (project / "mine.sh.j2").touch()
     found = {name: origin for name, origin, _ in render.list_templates()}
-    assert found == {"base": "built-in", "local": "built-in", "mine": "project", "slurm": "project"}
+    assert found == {"base": "built-in", "local": "built-in", "mine": "project", "pbs": "built-in", "slurm": "project"}
 
 
 def test_override_by_block(project: Path) -> None:

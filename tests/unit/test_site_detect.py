@@ -100,7 +100,7 @@ def test_a_hidden_file_is_not_asked(write: Write) -> None:
     with pytest.raises(SiteError) as caught:
         site.choose(machine=machine("sbatch"))
     assert caught.value.message == "no site file describes this machine"
-    assert caught.value.hint == "type --site NAME: there are local, slurm, testbed"
+    assert caught.value.hint == "type --site NAME: there are local, pbs, slurm, testbed"
 
 
 def test_the_short_host_name_will_do(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,6 +136,7 @@ def test_every_site_says_why_it_fits_or_not(write: Write) -> None:
             ),
         ),
         "local": (True, "fits everywhere"),
+        "pbs": (False, "qselect is not on PATH"),
         "pattern": (False, "the host name login1.example.org does not fit ("),
         "silent": (False, "has no `detect`"),
         "slurm": (True, "sbatch is on PATH"),
