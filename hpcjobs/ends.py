@@ -32,7 +32,7 @@ def settle(record: JobRecord, told: JobStatus | None) -> JobStatus:
         return told
     written = read_exit_file(paths.JobFolder(Path(record.folder)).exit_file(), record.native_id)
     if told is None:
-        return written or JobStatus(JobState.UNKNOWN)
+        return written or _begun(record)
     if written is None:
         return told
     # The scheduler knows why it ended (walltime, memory, node), the job knows its own exit code.
@@ -43,6 +43,19 @@ def settle(record: JobRecord, told: JobStatus | None) -> JobStatus:
         started=written.started,
         ended=written.ended,
         nodes=told.nodes or written.nodes,
+    )
+
+
+def _begun(record: JobRecord) -> JobStatus:
+    """What a job that its scheduler forgot, and that wrote no end, wrote when it began."""
+    try:
+        text = paths.JobFolder(Path(record.folder)).start_file().read_text("utf-8", "replace")
+    except OSError:
+        text = ""
+    values = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    start = values.get("start", "")
+    return JobStatus(
+        JobState.UNKNOWN, started=float(start) if start.isdecimal() else 0.0, nodes=values.get("host", "")
     )
 
 
@@ -128,12 +141,13 @@ def clean_end(record: JobRecord) -> JobStatus | None:
     return written if written and written.state is JobState.DONE else None
 
 
-def id_in_exit_file(record: JobRecord) -> str:
-    """The native id that a job wrote when it ended; empty if it has not."""
+def id_in_its_files(record: JobRecord) -> str:
+    """The native id that a job wrote when it began or ended; empty if it has not."""
     folder = paths.JobFolder(Path(record.folder))
-    for file in (folder.exit_file(), *sorted(folder.root.glob("exit.*"))[:1]):
+    tasks = [sorted(folder.root.glob(pattern))[:1] for pattern in ("exit.*", "start.*")]
+    for file in (folder.exit_file(), folder.start_file(), *tasks[0], *tasks[1]):
         try:
-            match = re.search(r"^id=(\d+)", file.read_text("utf-8", "replace"), re.MULTILINE | re.ASCII)
+            match = re.search(r"^id=([\w.\[\]-]+)$", file.read_text("utf-8", "replace"), re.MULTILINE | re.ASCII)
         except OSError:
             continue
         if match:
@@ -169,6 +183,8 @@ def describe_end(record: JobRecord) -> tuple[str, str]:
         return "it was killed for using more memory than it asked for", "ask for more with --mem"
     if record.state is JobState.NODE_FAIL:
         return f"a node failed under it ({record.node_list or 'not known which'})", again
+    if record.state is JobState.CANCELLED and record.reason == "Dependency":
+        return "the job that it waited for did not end as asked", "hpcjob show " + record.label + " tells which"
     if record.state is JobState.CANCELLED:
         return ("it was cancelled" if record.cancelled else f"it was cancelled by the scheduler ({record.raw})"), again
     if record.array and record.tasks:
@@ -178,6 +194,8 @@ def describe_end(record: JobRecord) -> tuple[str, str]:
             f"of its {len(record.indices())} tasks, {words}",
             f"hpcjob resubmit '{record.label}[failed]' runs those again",
         )
+    if record.exit_code is None and record.reason:  # the scheduler ended it, or could not start it
+        return record.reason, again
     return describe_exit(record.exit_code, record.signal)
 
 

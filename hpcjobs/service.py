@@ -268,7 +268,7 @@ class Service:
         for scheduler, records in self._by_cluster(waiting).values():
             found = scheduler.find({record.tag: record.created for record in records})
             for record in records:
-                if native_id := found.get(record.tag) or ends.id_in_exit_file(record):
+                if native_id := found.get(record.tag) or ends.id_in_its_files(record):
                     changed.append(self.store.commit(record, native_id, self._clock()))
                 elif not record.state.final and now - record.created > _NEVER_ARRIVED:
                     status = JobStatus(JobState.FAILED, raw="NOT_SUBMITTED", reason="never reached the scheduler")
@@ -360,6 +360,8 @@ class Service:
         return list(found.values())
 
     def _select_one(self, selector: str) -> list[Selected]:
+        # PBS's ids are 12.server, 12[].server and 12[3].server.
+        selector = re.sub(r"^(\d+(\[\d+\])?)(\[\])?(\.[A-Za-z][\w.-]*)?$", r"\1", selector, flags=re.ASCII)
         name, bracket, rest = selector.partition("[")
         if bracket:
             return self._select_tasks(name, rest.removesuffix("]"))
@@ -702,6 +704,11 @@ def _satisfied(kind: str, parent: JobRecord) -> bool:
     Raises:
         PlanError: it can never be.
     """
+    if parent.state is JobState.UNKNOWN:  # PBS takes such a job, and removes it without a word
+        raise PlanError(
+            f"{kind}:{parent.label}: whether {parent.label} has ended, and how, is not known to the scheduler any more",
+            hint=f"leave out -d if it ended as you need it: hpcjob show {parent.label}",
+        )
     if not parent.state.final:
         return False
     good = parent.state is JobState.DONE

@@ -168,8 +168,9 @@ class Store:
         return int(row[0])
 
     def by_native_id(self, native_id: str) -> list[JobRecord]:
-        """Jobs with that id in their scheduler, newest first."""
-        return self._query("native_id = ? ORDER BY id DESC", (native_id,))
+        """Jobs with that id in their scheduler, newest first; `12` also stands for PBS's 12.server and 12[].server."""
+        where = "(native_id = ? OR native_id GLOB ? OR native_id GLOB ?) ORDER BY id DESC"
+        return self._query(where, (native_id, f"{native_id}.*", f"{native_id}[[]*"))
 
     def active(self) -> list[JobRecord]:
         """Jobs without an end, oldest first."""

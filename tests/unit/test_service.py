@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from hpcjobs import schedulers
 from hpcjobs.errors import (
     NotFoundError,
     PlanError,
@@ -439,7 +440,10 @@ def test_task_selectors(lab: Lab) -> None:
     lab.slurm.finish("1", "FAILED", index=4)
     lab.clock.sleep(10)
     assert [c.indices for c in lab.service.select(["j1[3-5]"])] == [(3, 4, 5)]
-    assert [c.indices for c in lab.service.select(["1_7"])] == [(7,)]
+    for native in ("1_7", "1[7]", "1[7].server-2.example.org"):
+        assert [c.indices for c in lab.service.select([native])] == [(7,)]
+    for native in ("1", "1[]", "1[].server", "1.server"):
+        assert [(c.record.label, c.indices) for c in lab.service.select([native])] == [("j1", ())]
     assert [c.indices for c in lab.service.select(["j1[failed]"])] == [(4,)]
 
 
@@ -461,8 +465,6 @@ def test_bad_selectors(lab: Lab, selector: str, error: type[Exception]) -> None:
 
 
 def test_dependencies_are_translated_and_satisfied_ones_dropped(lab: Lab) -> None:
-    from hpcjobs import schedulers
-
     records = [lab.submit() for _ in range(3)]
     lab.slurm.finish("1")
     lab.status(records[0])
@@ -477,6 +479,16 @@ def test_dependencies_are_translated_and_satisfied_ones_dropped(lab: Lab) -> Non
     lab.status(records[1])
     with pytest.raises(PlanError, match="would wait for ever"):
         lab.service._dependency("afterok:j2", scheduler)
+
+
+def test_a_parent_that_its_scheduler_forgot_is_no_parent(lab: Lab) -> None:
+    record = lab.submit()
+    lab.slurm.jobs.clear()
+    lab.clock.sleep(60)
+    assert lab.status(record).state is S.UNKNOWN
+    with pytest.raises(PlanError, match="afterany:j1: whether j1 has ended") as caught:
+        lab.service._dependency("afterany:j1", schedulers.get("slurm", {}, lab.slurm))
+    assert caught.value.hint == "leave out -d if it ended as you need it: hpcjob show j1"
 
 
 # ------------------------------------------------------------------------------------------ answering

@@ -49,6 +49,13 @@ def test_reserve_commit_and_read_back(store: Store) -> None:
     assert store.active() == [done]
 
 
+def test_a_job_is_found_by_the_number_that_pbs_gave_it(store: Store) -> None:
+    ids = ["12.pbs-1.example.org", "12[].pbs", "120.pbs", "12"]
+    records = [store.commit(store.reserve(draft(store, str(i)), {}), native, 1.0) for i, native in enumerate(ids)]
+    assert store.by_native_id("12") == [records[3], records[1], records[0]]
+    assert store.by_native_id("12.pbs-1.example.org") == [records[0]]
+
+
 def test_the_files_are_private(store: Store) -> None:
     record = store.reserve(draft(store), {"job.sh": "echo\n", "spec.json": "{}"})
     folder = Path(record.folder)

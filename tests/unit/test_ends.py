@@ -1,0 +1,69 @@
+"""Ends of jobs whose scheduler keeps no history: what the files in the job's folder still tell."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hpcjobs import ends
+from hpcjobs.record import JobRecord, JobState, JobStatus
+
+S = JobState
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> JobRecord:
+    return JobRecord(
+        id=1,
+        tag="0" * 12,
+        name="job",
+        site="pbs",
+        scheduler="pbs",
+        folder=str(tmp_path),
+        workdir="/w",
+        output="/o",
+        error="/e",
+        native_id="12.server",
+        created=1000.0,
+    )  # fmt: skip, native_id="12.server", created=1000)
+
+
+def test_a_job_without_an_end_is_known_by_where_it_began(record: JobRecord) -> None:
+    assert ends.settle(record, None) == JobStatus(S.UNKNOWN)
+    Path(record.folder, "start").write_text("id=12.server\nstart=1700\nhost=n7\n")
+    assert ends.settle(record, None) == JobStatus(S.UNKNOWN, started=1700.0, nodes="n7")
+    Path(record.folder, "start").write_text("start=17")  # torn, by a full disk
+    assert ends.settle(record, None) == JobStatus(S.UNKNOWN, started=17.0)
+    Path(record.folder, "exit").write_text("code=3\nsignal=0\nstart=1700\nend=1800\nhost=n7\nid=12.server\n")
+    assert ends.settle(record, None).exit_code == 3
+
+
+@pytest.mark.parametrize("name", ["exit", "start", "exit.4", "start.4"])
+@pytest.mark.parametrize("native_id", ["12", "12.server", "12[].server", "12.login-1.example.org"])
+def test_the_id_stands_in_its_files(record: JobRecord, name: str, native_id: str) -> None:
+    assert not ends.id_in_its_files(record)
+    Path(record.folder, name).write_text(f"code=0\nid={native_id}\n")
+    assert ends.id_in_its_files(record) == native_id
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "advice"),
+    [
+        (
+            {"state": S.CANCELLED, "reason": "Dependency", "raw": "F 92"},
+            "the job that it waited for did not end as asked",
+            "hpcjob show j1 tells which",
+        ),
+        ({"state": S.CANCELLED, "raw": "F 91"}, "it was cancelled by the scheduler (F 91)", "hpcjob resubmit j1 runs it again"),
+        (
+            {"state": S.FAILED, "reason": "a hook of the site rejected it", "raw": "F -17"},
+            "a hook of the site rejected it",
+            "hpcjob resubmit j1 runs it again",
+        ),
+        ({"state": S.FAILED, "reason": "x", "exit_code": 7}, "the program returned exit code 7", ""),
+    ],
+)  # fmt: skip
+def test_an_end_in_words(record: JobRecord, change: dict[str, object], words: str, advice: str) -> None:
+    assert ends.describe_end(replace(record, **change)) == (words, advice)  # type: ignore[arg-type]
