@@ -566,6 +566,10 @@ class Service:
         """Let held jobs start."""
         return self._control(self._reachable(selected), "release")
 
+    def requeue(self, selected: Sequence[Selected]) -> list[Outcome]:
+        """End running jobs and put them back into the queue, under the same id."""
+        return self._control(self._reachable(selected), "requeue")
+
     def _reachable(self, selected: Sequence[Selected]) -> list[Selected]:
         """The jobs as they are after looking for those that the scheduler has not confirmed."""
         if not any(not chosen.record.native_id for chosen in selected):
@@ -573,7 +577,7 @@ class Service:
         healed = {record.id: record for record in self.reconcile()}
         return [replace(chosen, record=healed.get(chosen.record.id, chosen.record)) for chosen in selected]
 
-    def _control(self, selected: Sequence[Selected], action: Literal["cancel", "hold", "release"]) -> list[Outcome]:
+    def _control(self, selected: Sequence[Selected], action: Literal["cancel", "hold", "release", "requeue"]) -> list[Outcome]:
         outcomes = {}
         for chosen in selected:
             if chosen.record.state.final:

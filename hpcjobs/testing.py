@@ -193,6 +193,8 @@ class FakeSlurm:
                 errors += f"Invalid job id specified for job {target}\n"
             for job in found:
                 job.reason = "JobHeldUser" if verb == "hold" else "None"
+                if verb == "requeue":
+                    job.state, job.start = "PENDING", 0.0
         return int(bool(errors)), "", errors
 
     @staticmethod

@@ -27,6 +27,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "cancel": "hpcjobs.cli.control:cancel",
         "hold": "hpcjobs.cli.control:hold",
         "release": "hpcjobs.cli.control:release",
+        "requeue": "hpcjobs.cli.control:requeue",
     },
     "Set up": {
         "image": "hpcjobs.cli.image:COMMANDS",
@@ -41,4 +42,4 @@ VERBS: dict[str, str] = {verb: target for group in GROUPS.values() for verb, tar
 
 # Verbs that are typed all day. With nothing but names and --json they need no parser, which is half of the time
 # that they take (docs/adr/0003).
-PLAIN = frozenset({"status", "show", "explain", "history", "cancel", "hold", "release"})
+PLAIN = frozenset({"status", "show", "explain", "history", "cancel", "hold", "release", "requeue"})

@@ -1,4 +1,4 @@
-"""`hpcjob cancel`, `hold` and `release`."""
+"""`hpcjob cancel`, `hold`, `release` and `requeue`."""
 
 from __future__ import annotations
 
@@ -37,6 +37,16 @@ def release(jobs: Selectors = None, *, json: Json = False) -> int:
     service = Service()
     selected = service.select(words.need(jobs, "release"))
     return _report(selected, _checked(service, service.release(selected)), "released", json=json)
+
+
+def requeue(jobs: Selectors = None, *, json: Json = False) -> int:
+    """Put running jobs back into the queue, under the same id.
+
+    Sites may leave this to their operators (PBS does): hpcjob resubmit sends a new job.
+    """
+    service = Service()
+    selected = service.select(words.need(jobs, "requeue"))
+    return _report(selected, _checked(service, service.requeue(selected)), "requeued", json=json)
 
 
 def _checked(service: Service, outcomes: Sequence[Outcome]) -> list[Outcome]:

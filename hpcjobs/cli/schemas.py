@@ -223,6 +223,7 @@ OUTPUTS: dict[str, dict[str, Schema]] = {
     "cancel": _OUTCOMES,
     "hold": _OUTCOMES,
     "release": _OUTCOMES,
+    "requeue": _OUTCOMES,
     "doctor": {"findings": _list(FINDING)},
     "site-list": {"sites": _list(SITE)},
     "site-detect": {"sites": _list(MATCH)},

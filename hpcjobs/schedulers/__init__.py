@@ -97,6 +97,9 @@ class Scheduler(Protocol):
     def release(self, targets: Sequence[str]) -> dict[str, str]:
         """Let held jobs start: {id: "" or why not}."""
 
+    def requeue(self, targets: Sequence[str]) -> dict[str, str]:
+        """End running jobs and put them back into the queue: {id: "" or why not}."""
+
     def find(self, tags: Mapping[str, float]) -> dict[str, str]:
         """Native ids of the jobs submitted with these tags (tag: Unix time of the reservation).
 

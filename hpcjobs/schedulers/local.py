@@ -187,6 +187,10 @@ class Local:
         self._wake()
         return answers
 
+    def requeue(self, targets: Sequence[str]) -> dict[str, str]:
+        """Nothing: whose machine it is can submit anew."""
+        return dict.fromkeys(targets, "the local queue starts no job again: cancel it and resubmit it")
+
     def find(self, tags: Mapping[str, float]) -> dict[str, str]:
         """Look through all files."""
         found = {}

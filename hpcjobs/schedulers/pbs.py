@@ -231,6 +231,10 @@ class Pbs:
         """`qrls`."""
         return per_id(targets, self._ask("qrls", *targets))
 
+    def requeue(self, targets: Sequence[str]) -> dict[str, str]:
+        """`qrerun`, which most sites leave to their operators."""
+        return per_id(targets, self._ask("qrerun", *targets))
+
     def find(self, tags: Mapping[str, float]) -> dict[str, str]:
         """By the path of the script among the arguments of the submission: one `qselect`, one `qstat`."""
         if self._dialect != OPENPBS:

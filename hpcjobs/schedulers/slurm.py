@@ -177,6 +177,10 @@ class Slurm:
         """`scontrol release`."""
         return per_id(targets, self._ask("scontrol", "release", ",".join(targets)))
 
+    def requeue(self, targets: Sequence[str]) -> dict[str, str]:
+        """`scontrol requeue`."""
+        return per_id(targets, self._ask("scontrol", "requeue", ",".join(targets)))
+
     def find(self, tags: Mapping[str, float]) -> dict[str, str]:
         """By comment in the queue, then by comment or command line in the accounting."""
         text = self._ask_all("squeue", "--me", "--noheader", "--states=all", "--format=%F|%k")

@@ -72,3 +72,23 @@ $ hpcjob hold j1 --json
 out| {"version": 1, "error": {"message": "scontrol: Unable to contact slurm controller (connect failure)", "hint": "Slurm's controller is down or busy: nothing was changed; try again in a minute", "code": 5}}
 exit 5
 """)
+
+
+def test_requeue(session: Session) -> None:
+    session.run("hpcjob submit -- ./solve")
+    session.slurm.start("1")
+    session.check(r"""
+$ hpcjob status
+out| ID	NAME	STATE	NODES	TIME/LIMIT	SITE	NATIVE	REASON
+out| j1	solve	running	1(1)	0:00/30:00	cluster	1	-
+$ hpcjob requeue j1
+err| requeued j1
+$ hpcjob status
+out| ID	NAME	STATE	NODES	TIME/LIMIT	SITE	NATIVE	REASON
+out| j1	solve	pending	1(1)	-/30:00	cluster	1	-
+$ hpcjob requeue j9
+err| error: there is no job j9
+err|
+err| hint: hpcjob history lists all jobs
+exit 6
+""")

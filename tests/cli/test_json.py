@@ -41,6 +41,7 @@ LINES = [
     "cancel j1 j3",
     "hold j3",
     "release j3",
+    "requeue j3",
     "doctor",
     "site list",
     "site detect",

@@ -103,6 +103,19 @@ def test_hold_and_release(service: Service, make: Make) -> None:
     assert ended(service, record)[0].state is S.DONE
 
 
+def test_requeue(site: str, service: Service, make: Make) -> None:
+    record = reaches(service, make("sleep", "300", requeue=True), S.RUNNING)
+    (outcome,) = service.requeue([Selected(record)])
+    if site == "testbed":
+        assert not outcome.problem
+        assert reaches(service, record, S.PENDING).started == 0
+    else:  # PBS leaves it to operators
+        assert outcome.problem.startswith(("Unauthorized Request", "the local queue starts no job again"))
+        assert service.refresh([record], force=True).records[0].state is S.RUNNING
+    assert [outcome.problem for outcome in service.cancel([Selected(record)])] == [""]
+    assert ended(service, record)[0].state is S.CANCELLED
+
+
 def test_array(service: Service, make: Make) -> None:
     script = 'echo "task $HPCJOB_ARRAY_INDEX"; exit $((HPCJOB_ARRAY_INDEX == 4 ? 9 : 0))'
     (record,) = ended(service, make("bash", "-c", script, array="1-9:3,5%2"))
