@@ -54,9 +54,7 @@ def _begun(record: JobRecord) -> JobStatus:
         text = ""
     values = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
     start = values.get("start", "")
-    return JobStatus(
-        JobState.UNKNOWN, started=float(start) if start.isdecimal() else 0.0, nodes=values.get("host", "")
-    )
+    return JobStatus(JobState.UNKNOWN, started=float(start) if start.isdecimal() else 0.0, nodes=values.get("host", ""))
 
 
 def _settle_array(record: JobRecord, told: JobStatus | None) -> JobStatus:

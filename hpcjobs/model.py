@@ -137,7 +137,7 @@ class JobSpec:
     runtime: str = ""
     """Container runtime, or `none`; by default the site's."""
     launcher: str = ""
-    """Program that starts the ranks (srun, mpirun, mpiexec, none); by default the site's."""
+    """Program that starts the ranks (srun, mpirun, mpiexec, pals, none); by default the site's."""
     mpi: str = "auto"
     """How MPI runs in the image: auto decides by host and image; bind (the host's MPI), hybrid (the image's own),
     a kind of the launcher's (pmi2, pmix), container (a launcher in the image, one node), or none."""
@@ -241,7 +241,7 @@ class LauncherConfig:
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     kind: str = "none"
-    """srun, mpirun (Open MPI), mpiexec (hydra), none; or auto: the first of `launchers` that is installed."""
+    """srun, mpirun (Open MPI), mpiexec (hydra), pals (HPE), none; or auto: the first of `launchers` that is there."""
     command: str = ""
     """Its path, if it is not on PATH by its own name."""
     options: tuple[str, ...] = ()

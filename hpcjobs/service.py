@@ -577,7 +577,9 @@ class Service:
         healed = {record.id: record for record in self.reconcile()}
         return [replace(chosen, record=healed.get(chosen.record.id, chosen.record)) for chosen in selected]
 
-    def _control(self, selected: Sequence[Selected], action: Literal["cancel", "hold", "release", "requeue"]) -> list[Outcome]:
+    def _control(
+        self, selected: Sequence[Selected], action: Literal["cancel", "hold", "release", "requeue"]
+    ) -> list[Outcome]:
         outcomes = {}
         for chosen in selected:
             if chosen.record.state.final:

@@ -213,7 +213,9 @@ RuntimeName = Annotated[
 ]
 LauncherName = Annotated[
     str,
-    option("--launcher", metavar="NAME", panel=_PROGRAM, help="What starts the ranks: srun, mpirun, mpiexec, none."),
+    option(
+        "--launcher", metavar="NAME", panel=_PROGRAM, help="What starts the ranks: srun, mpirun, mpiexec, pals, none."
+    ),
 ]
 Mpi = Annotated[
     str,

@@ -19,6 +19,7 @@ BUILT_IN = {
     "srun": "hpcjobs.launchers.srun:Srun",
     "mpirun": "hpcjobs.launchers.mpirun:Mpirun",
     "mpiexec": "hpcjobs.launchers.mpiexec:Mpiexec",
+    "pals": "hpcjobs.launchers.pals:Pals",
 }
 
 

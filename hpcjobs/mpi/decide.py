@@ -258,7 +258,7 @@ def launcher(question: Question) -> HostLauncher | None:
     """The launcher of the lock that the job starts its ranks with."""
     if not question.host:
         return None
-    kinds = [each for each in question.host.launchers if each.kind == question.launcher]
+    kinds = [each for each in question.host.launchers if question.launcher in {each.kind, each.flavour}]
     if question.command:
         named = [each for each in kinds if each.command == question.command]
         if named or "/" in question.command:
@@ -267,7 +267,7 @@ def launcher(question: Question) -> HostLauncher | None:
 
 
 # Whose options hpcjob's launchers of those names write: both MPICH and Open MPI install programs of both names.
-_OPTIONS = {"mpirun": ("openmpi", "prrte"), "mpiexec": ("hydra", "intel", "pals")}
+_OPTIONS = {"mpirun": ("openmpi", "prrte"), "mpiexec": ("hydra", "intel")}
 
 
 def understanding(launchers: Sequence[HostLauncher]) -> list[HostLauncher]:
@@ -367,7 +367,7 @@ def _flavour(question: Question) -> str:
     if found:
         return found.flavour
     # What the launchers of a site file are, where the host was not probed.
-    return {"srun": "slurm", "mpirun": "openmpi", "mpiexec": "hydra"}.get(question.launcher, "")
+    return {"srun": "slurm", "mpirun": "openmpi", "mpiexec": "hydra", "pals": "pals"}.get(question.launcher, "")
 
 
 def _launcher_shown(question: Question) -> str:

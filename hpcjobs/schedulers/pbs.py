@@ -435,6 +435,8 @@ _TERM = _BY_SIGNAL + 15
 def read_status(attributes: Attributes, dialect: str = OPENPBS) -> JobStatus:
     """What the attributes of a job, or of a task of an array, say; an unknown word becomes `unknown` with the word."""
     letter = attributes.get("job_state", "")
+    if dialect == WRAPPER and letter == "Q" and attributes.get("Priority") == "0":
+        letter = "H"  # it has no letter for held jobs; Slurm gives them this priority
     comment = attributes.get("comment", "")
     runs = _number(attributes.get("run_count", "")) or 0
     nodes = _nodes(attributes.get("exec_host", ""))

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 # The program that tells that a launcher or runtime is here. Both Open MPI and MPICH install `mpirun` and
 # `mpiexec`, with different options; these two names are each one's own.
 _EVIDENCE = {
-    "mpirun": "ompi_info", "mpiexec": "mpiexec.hydra", "charliecloud": "ch-run", "pyxis": "enroot", "ce": "sarusctl",
+    "mpirun": "ompi_info", "mpiexec": "mpiexec.hydra", "pals": "palstat",
+    "charliecloud": "ch-run", "pyxis": "enroot", "ce": "sarusctl",
 }  # fmt: skip
 
 

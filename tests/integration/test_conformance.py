@@ -19,20 +19,26 @@ S = JobState
 Make = Callable[..., JobRecord]
 
 
+# The real Slurm by its own commands, and by those of Debian's slurm-wlm-torque: a real qsub, qstat and qdel.
 SLURM = pytest.param("testbed", marks=pytest.mark.integration, id="slurm")
+TORQUE = pytest.param("slurm-torque", marks=pytest.mark.integration)
 # HPCJOBS_TEST_PBS=1: on whatever PBS is on PATH, as an ordinary user, and nothing else.
-SITES = [pytest.param("pbs", marks=pytest.mark.integration)] if os.environ.get("HPCJOBS_TEST_PBS") else [SLURM, "local"]
+SITES = (
+    [pytest.param("pbs", marks=pytest.mark.integration)]
+    if os.environ.get("HPCJOBS_TEST_PBS")
+    else [SLURM, TORQUE, "local"]
+)
 
 
 @pytest.fixture(params=SITES)
 def site(request: pytest.FixtureRequest, home: Path) -> str:
-    if request.param == "testbed":
+    if request.param in {"testbed", "slurm-torque"}:
         request.getfixturevalue("slurm")
-    return str(request.param)
+    return "pbs" if request.param == "slurm-torque" else str(request.param)
 
 
 @pytest.fixture
-def service() -> Service:
+def service(home: Path) -> Service:
     return Service()
 
 
@@ -51,9 +57,12 @@ def ended(service: Service, *records: JobRecord) -> list[JobRecord]:
 
 def reaches(service: Service, record: JobRecord, state: JobState) -> JobRecord:
     """The record once it is in that state; fails if it ends otherwise."""
-    while (record := service.refresh([record], force=True).records[0]).state is not state:
+    for _ in range(500):
+        record = service.refresh([record], force=True).records[0]
+        if record.state is state:
+            return record
         assert not record.state.final, record
-    return record
+    raise AssertionError(f"it is never {state}: {record}")
 
 
 @pytest.mark.parametrize(

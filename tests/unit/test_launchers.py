@@ -20,6 +20,8 @@ ONE, HYBRID = Shape(), Shape(2, 8, 4, 3)
         ("mpirun", HYBRID, "none", "mpirun -np 8 --map-by ppr:4:node:PE=3 --bind-to core"),
         ("mpiexec", ONE, "", "mpiexec -n 1 -ppn 1 -bind-to core:1"),
         ("mpiexec", HYBRID, "", "mpiexec -n 8 -ppn 4 -bind-to core:3"),
+        ("pals", ONE, "", "mpiexec -n 1 --ppn 1 --depth 1 --cpu-bind depth"),
+        ("pals", HYBRID, "", "mpiexec -n 8 --ppn 4 --depth 3 --cpu-bind depth"),
     ],
 )
 def test_command(kind: str, shape: Shape, mpi: str, command: str) -> None:
@@ -35,6 +37,7 @@ def test_command(kind: str, shape: Shape, mpi: str, command: str) -> None:
         ("mpirun", "none", "mpirun -np 8 --map-by ppr:4:node --bind-to none"),
         ("mpirun", "threads", "mpirun -np 8 --map-by ppr:4:node:PE=3 --bind-to hwthread"),
         ("mpiexec", "sockets", "mpiexec -n 8 -ppn 4 -bind-to socket"),
+        ("pals", "threads", "mpiexec -n 8 --ppn 4 --depth 3 --cpu-bind thread"),
         ("mpiexec", "none", "mpiexec -n 8 -ppn 4 -bind-to none"),
     ],
 )
@@ -43,7 +46,7 @@ def test_binding(kind: str, bind: str, command: str) -> None:
     assert " ".join(launch.argv) == command
 
 
-@pytest.mark.parametrize("kind", ["srun", "mpirun", "mpiexec"])
+@pytest.mark.parametrize("kind", ["srun", "mpirun", "mpiexec", "pals"])
 def test_site_gives_the_path_and_options(kind: str) -> None:
     argv = launchers.get(LauncherConfig(kind=kind, command="/opt/x", options=("--a b",))).command(ONE, mpi="").argv
     assert (argv[0], argv[-1]) == ("/opt/x", "--a b")
@@ -54,13 +57,13 @@ def test_srun_takes_the_options_of_a_runtime_before_the_site_s() -> None:
     assert srun.command(ONE, mpi="", extra=("--container-image=x",)).argv[-2:] == ("--container-image=x", "--site")
 
 
-@pytest.mark.parametrize("kind", ["none", "mpirun", "mpiexec"])
+@pytest.mark.parametrize("kind", ["none", "mpirun", "mpiexec", "pals"])
 def test_other_launchers_refuse_options_of_srun(kind: str) -> None:
     with pytest.raises(PlanError, match="through srun only"):
         launchers.get(LauncherConfig(kind=kind)).command(ONE, mpi="", extra=("--container-image=x",))
 
 
-@pytest.mark.parametrize("kind", ["none", "mpirun", "mpiexec"])
+@pytest.mark.parametrize("kind", ["none", "mpirun", "mpiexec", "pals"])
 def test_kinds_of_mpi_are_srun_s(kind: str) -> None:
     with pytest.raises(PlanError, match="no kinds of MPI, and pmix was asked for") as caught:
         launchers.get(LauncherConfig(kind=kind)).command(ONE, mpi="pmix")
@@ -73,7 +76,7 @@ def test_ranks_need_a_launcher() -> None:
     assert "--launcher" in caught.value.hint
 
 
-@pytest.mark.parametrize("kind", ["srun", "mpirun", "mpiexec"])
+@pytest.mark.parametrize("kind", ["srun", "mpirun", "mpiexec", "pals"])
 def test_unknown_binding_is_refused(kind: str) -> None:
     with pytest.raises(PlanError, match=f"{kind} cannot bind ranks to core") as caught:
         launchers.get(LauncherConfig(kind=kind, cpu_bind="core")).command(ONE, mpi="")
@@ -88,12 +91,12 @@ def test_unknown_launcher() -> None:
 
 def test_programs() -> None:
     found = {kind: launchers.program(LauncherConfig(kind=kind)) for kind in launchers.names()}
-    assert found == {"none": "", "srun": "srun", "mpirun": "mpirun", "mpiexec": "mpiexec"}
+    assert found == {"none": "", "srun": "srun", "mpirun": "mpirun", "mpiexec": "mpiexec", "pals": "mpiexec"}
     assert launchers.program(LauncherConfig(kind="srun", command="/opt/srun")) == "/opt/srun"
 
 
-@pytest.mark.parametrize("kind", ["mpirun", "mpiexec"])
-def test_one_rank_may_do_without_a_launcher(kind: str) -> None:
+@pytest.mark.parametrize(("kind", "program"), [("mpirun", "mpirun"), ("mpiexec", "mpiexec"), ("pals", "mpiexec")])
+def test_one_rank_may_do_without_a_launcher(kind: str, program: str) -> None:
     launcher = launchers.get(LauncherConfig(kind=kind, single=False))
     assert launcher.command(ONE, mpi="").argv == ()
-    assert launcher.command(HYBRID, mpi="").argv[0] == kind
+    assert launcher.command(HYBRID, mpi="").argv[0] == program

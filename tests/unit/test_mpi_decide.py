@@ -228,7 +228,9 @@ def test_the_site_s_default_is_preferred_and_a_version_only_then() -> None:
 
 
 def test_row_11_pals_takes_cray_s_library_and_nothing_else() -> None:
-    assert way(decide(ask(TRIXIE, host(CRAY_MPICH, launchers=(PALS,)), launcher="mpiexec"))) == "bind cray-mpich-8.1.27"
+    for name in ("mpiexec", "pals"):  # its program, and hpcjob's launcher of its options
+        cray = ask(TRIXIE, host(CRAY_MPICH, launchers=(PALS,)), launcher=name)
+        assert way(decide(cray)) == "bind cray-mpich-8.1.27"
     plain = decide(ask(TRIXIE, host(DEBIAN, launchers=(PALS,)), launcher="mpiexec"))
     assert way(plain) == "refused"
     assert closed(plain, "bind") == "mpiexec of PALS 1.3.4 does not start ranks of MPICH"
@@ -369,8 +371,9 @@ def test_trap_dt_rpath_of_the_program_asks_for_preloading() -> None:
     assert not decide(ask(TRIXIE, host(MPICH5))).chosen.preload
 
 
-def test_trap_pals_is_no_hydra() -> None:
-    assert way(decide(ask(BOOKWORM, host(launchers=(PALS,)), launcher="mpiexec"))) == "refused"
+@pytest.mark.parametrize("launcher", ["mpiexec", "pals"])
+def test_trap_pals_is_no_hydra(launcher: str) -> None:
+    assert way(decide(ask(BOOKWORM, host(launchers=(PALS,)), launcher=launcher))) == "refused"
 
 
 # ------------------------------------------------------------------------------- which of the host's
