@@ -20,14 +20,18 @@ Make = Callable[..., JobRecord]
 
 
 SLURM = pytest.param("testbed", marks=pytest.mark.integration, id="slurm")
-# HPCJOBS_TEST_PBS=1: on whatever PBS is on PATH, as an ordinary user, and nothing else.
-SITES = [pytest.param("pbs", marks=pytest.mark.integration)] if os.environ.get("HPCJOBS_TEST_PBS") else [SLURM, "local"]
+# HPCJOBS_TEST_PBS=1: on whatever PBS is on PATH, as an ordinary user, by its commands and by its library.
+PBS = [pytest.param(site, marks=pytest.mark.integration) for site in ("pbs", "pbs-api")]
+SITES = PBS if os.environ.get("HPCJOBS_TEST_PBS") else [SLURM, "local"]
 
 
 @pytest.fixture(params=SITES)
 def site(request: pytest.FixtureRequest, home: Path) -> str:
     if request.param == "testbed":
         request.getfixturevalue("slurm")
+    if request.param == "pbs-api":
+        (home / "config/hpcjobs/sites").mkdir(parents=True)
+        (home / "config/hpcjobs/sites/pbs-api.yaml").write_text("extends: pbs\nscheduler: {driver: api}\n")
     return str(request.param)
 
 
