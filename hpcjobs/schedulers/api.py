@@ -48,7 +48,10 @@ class Library:
 
     def problem(self, *, timeout: float, env: Mapping[str, str]) -> str:
         """Why the library cannot be used here; empty if it can."""
-        answer = self._ask(("load",), timeout=timeout, env=env)
+        try:
+            answer = self._ask(("load",), timeout=timeout, env=env)
+        except UnreachableError as error:
+            return error.message
         if answer.code:
             words = answer.err.strip().rpartition("\n")[2].removeprefix(_UNUSABLE)
             return words or f"loading it ended with code {answer.code}"

@@ -364,7 +364,7 @@ def _folder() -> str:
     """Where this was started, by the name that the shell has for it."""
     named = os.environ.get("PWD", "")
     try:
-        return named if named and os.path.samefile(named, ".") else os.getcwd()  # noqa: PTH109, PTH121 - as qsub has it
+        return named if named and Path(named).is_dir() and Path(named).samefile(".") else str(Path.cwd())
     except OSError:
         raise UnusableError("the current folder is gone") from None
 
