@@ -98,7 +98,7 @@ class _Faults(ctypes.Structure):
 # Those that hpcjobs.schedulers.pbs reads: an array of 10,000 tasks has 17 MB with all others.
 WANTED = (
     "job_state", "substate", "Exit_status", "comment", "Hold_Types", "run_count", "exec_host", "stime",
-    "obittime", "mtime", "Submit_arguments",
+    "obittime", "mtime", "array", "depend", "Submit_arguments",
 )  # fmt: skip
 
 

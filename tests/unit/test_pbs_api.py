@@ -20,6 +20,7 @@ from hpcjobs.process import Completed
 from hpcjobs.record import JobRecord, JobState
 from hpcjobs.schedulers import api, pbs, pbs_api
 from hpcjobs.schedulers.pbs import Pbs
+from tests.pbs_recorded import recordings
 
 DATA = Path(__file__).parent.parent / "data/pbs/library"
 JOBS = (DATA / "library.txt").read_text("utf-8")
@@ -127,8 +128,18 @@ def test_library_and_command_said_the_same_of_each_job() -> None:
     assert len(by_library) == 10
     for key, attributes in by_library.items():
         assert pbs.read_status(attributes) == pbs.read_status(by_command[key])
+
+
+def test_what_is_asked_of_the_library_is_all_that_is_read() -> None:
+    texts = [JOBS, *(recording.out for recording in recordings().values())]
+    seen = 0
+    for attributes in (
+        each for text in texts for read in (pbs.parse_dsv, pbs.parse_text) for each in read(text).values()
+    ):
         wanted = {name: value for name, value in attributes.items() if name in pbs_api.WANTED}
         assert pbs.read_status(wanted) == pbs.read_status(attributes)
+        seen += 1
+    assert seen > 200
 
 
 @pytest.mark.parametrize("older", [False, True], ids=["", "a server without one of the attributes"])
@@ -251,7 +262,7 @@ def test_submission(server: Server, script: Path, monkeypatch: pytest.MonkeyPatc
     ("failure", "said", "hint"),
     [
         (("submit", 15018, "Unknown queue"), "PBS refused the job: Unknown queue", "name a queue"),
-        (("submit", 15136, "no account"), "PBS refused the job: no account", "name an account"),
+        (("submit", 15136, "no account"), "PBS refused the job: no account", "a rule of the site"),
         (("submit", 15001, ""), "PBS refused the job: Unknown Job Id", "check -d"),
         (("Resource_List", 15035, "Unknown resource: nosuch"), "PBS refused the job: Unknown resource: nosuch", "no such resource"),
         (("Job_Name", 15014, "Illegal attribute"), "PBS refused the job: illegal -N value", "choose another name"),
