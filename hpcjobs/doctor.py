@@ -117,6 +117,9 @@ def _scheduler(service: Service, site: Site) -> Iterator[Finding]:
         return
     details = ", ".join(f"{key} {value}" for key, value in answer.details.items())
     yield Finding("ok", "scheduler", " ".join(filter(None, (site.scheduler.kind, answer.version, details))))
+    if answer.warning:
+        hint = "what hpcjob does is the same; scheduler: {driver: command} in the site file ends this warning"
+        yield Finding("warning", "scheduler", answer.warning, hint)
 
 
 def _programs(site: Site) -> Iterator[Finding]:

@@ -200,6 +200,8 @@ class SchedulerConfig:
 
     kind: str = "local"
     """slurm, pbs or local; plug-ins may add more."""
+    driver: Literal["command", "api"] = "command"
+    """How it is talked to: by its commands, or by its library, where that loads (the commands do the rest)."""
     timeout: float = 30
     """Seconds after which a query that got no answer is given up."""
     submit_timeout: float = 60

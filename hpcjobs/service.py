@@ -178,6 +178,8 @@ class Service:
         decided = replace(decided, native=scheduler.spell(decided))
         if why:
             decided = replace(decided, notes=(*decided.notes, Note("mpi", "left to the launcher", why)))
+        if unused := known.scheduler.extra.get("api"):
+            decided = replace(decided, notes=(*decided.notes, Note("driver", "commands", str(unused))))
         script = render.render(decided)
         return Prepared(spec, found, decided, script, site_file=str(loaded.file) if site_file else "")
 

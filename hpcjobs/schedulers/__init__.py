@@ -49,6 +49,7 @@ class Diagnosis:
 
     version: str
     details: Mapping[str, str] = field(default_factory=dict)
+    warning: str = ""
 
 
 class Scheduler(Protocol):

@@ -19,6 +19,7 @@ from hpcjobs import paths, shell
 from hpcjobs.errors import PlanError, RefusedError, UnreachableError
 from hpcjobs.record import JobState, JobStatus, Tasks
 from hpcjobs.schedulers import LOGINS, Diagnosis, Explanation
+from hpcjobs.schedulers.api import Library, asked_for, diagnosed
 from hpcjobs.schedulers.pbs_request import OPENPBS, TORQUE, WRAPPER, arrange, spell
 from hpcjobs.schedulers.pbs_words import (
     FINISHED_JOB,
@@ -73,12 +74,14 @@ class Pbs:
     name = "pbs"
 
     def __init__(self, options: Mapping[str, Any], runner: Runner) -> None:
-        self._run = runner
+        self._commands = runner
         self._timeout = float(options.get("timeout", 30))
         self._submit_timeout = float(options.get("submit_timeout", 60))
         self._accounting = bool(options.get("accounting", True))
         self._extra = dict(options.get("extra") or {})
         self._known = str(self._extra.get("dialect") or "").replace("pbspro", OPENPBS)
+        self._api = asked_for(options)
+        self._run = self._library() or runner
 
     # ------------------------------------------------------------------------------------ commands
 
@@ -91,18 +94,34 @@ class Pbs:
     @property
     def _dialect(self) -> str:
         if not self._known:
-            self._known = str(self.identify()["dialect"])
+            self._known = self._identify()
         return self._known
+
+    def _library(self) -> Library | None:
+        """What answers instead of the commands, if the site wants it and it loads."""
+        if not self._api or self._extra.get("api") != "":
+            return None
+        return _libraries(self._commands).get(self._known)
 
     @property
     def identified(self) -> bool:
-        """Whether the dialect is known."""
-        return bool(self._known)
+        """Whether the dialect is known, and whether the library loads, if the site wants it."""
+        return bool(self._known) and (not self._api or "api" in self._extra)
 
     def identify(self) -> dict[str, Any]:
-        """Which PBS this is: `qstat --version`."""
-        if self._known:
-            return {"dialect": self._known}
+        """Which PBS this is (`qstat --version`); with `driver: api`, why its library is not used (empty: it is)."""
+        dialect = self._known or self._identify()
+        if not self._api:
+            return {"dialect": dialect}
+        library = _libraries(self._commands).get(dialect)
+        problem = (
+            library.problem(timeout=self._timeout, env=environment(os.environ))
+            if library
+            else "Slurm's look-alike of TORQUE has none: kind: slurm has"
+        )
+        return {"dialect": dialect, "api": problem}
+
+    def _identify(self) -> str:
         answer = self._ask("qstat", "--version")
         dialect = parse_version(answer.out + answer.err)
         if not dialect:
@@ -110,7 +129,7 @@ class Pbs:
                 f"which PBS this is cannot be told: qstat --version said {message(answer.out + answer.err)!r}",
                 hint="the site file may say it: scheduler: {extra: {dialect: openpbs}} (or torque)",
             )
-        return {"dialect": dialect}
+        return dialect
 
     def spell(self, plan: Plan) -> dict[str, Any]:
         """What the template writes of the plan in this dialect."""
@@ -233,6 +252,8 @@ class Pbs:
 
     def requeue(self, targets: Sequence[str]) -> dict[str, str]:
         """`qrerun`, which most sites leave to their operators."""
+        if self._dialect == WRAPPER:
+            return dict.fromkeys(targets, "Slurm's qrerun does not work: use scontrol requeue")
         return per_id(targets, self._ask("qrerun", *targets))
 
     def find(self, tags: Mapping[str, float]) -> dict[str, str]:
@@ -287,7 +308,11 @@ class Pbs:
         return parse_queues(queues, nodes)
 
     def diagnose(self) -> Diagnosis:
-        """What the server says of itself."""
+        """What the server says of itself, and whether its library is used."""
+        diagnosis = self._diagnose()
+        return diagnosed(diagnosis, self.identify()["api"]) if self._api else diagnosis
+
+    def _diagnose(self) -> Diagnosis:
         if self._dialect == WRAPPER:
             self._ask("qstat", "-Q")
             return Diagnosis("Slurm's look-alike of TORQUE", {"dialect": self._dialect})
@@ -310,6 +335,15 @@ def _handed_over(script: Path) -> Path:
     short = script.with_name("submit.sh")
     paths.write_private(short, "\n".join((*head, "", f"exec bash {shell.quote(str(script))}", "")))
     return short
+
+
+def _libraries(commands: Runner) -> dict[str, Library]:
+    """What can answer instead of the commands, by dialect."""
+    return {
+        OPENPBS: Library(commands, "pbs_api.py", "libpbs", answers=("qstat", "qsub", "qdel")),
+        # Its qsub runs the site's submit filter, which no library does.
+        TORQUE: Library(commands, "pbs_api.py", "pbs-python", answers=("qstat", "qdel")),
+    }
 
 
 def environment(caller: Mapping[str, str]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hpcjobs.errors import RefusedError, UnreachableError, UsageError
 from hpcjobs.record import JobState, JobStatus, Tasks
 from hpcjobs.schedulers import LOGINS, Diagnosis, Explanation
+from hpcjobs.schedulers.api import Library, asked_for, diagnosed
 from hpcjobs.schedulers.slurm_words import explain_reason, message, per_id, refusal_hint, unreachable
 from hpcjobs.units import Duration, Memory, format_indices, parse_indices
 
@@ -71,10 +72,14 @@ class Slurm:
     """The Slurm of this machine; `options` are the site's `scheduler` section."""
 
     name = "slurm"
-    identified = True
 
     def __init__(self, options: Mapping[str, Any], runner: Runner) -> None:
-        self._run = runner
+        self._commands = runner
+        self._api = asked_for(options)
+        extra = options.get("extra") or {}
+        self.identified = not self._api or "api" in extra
+        usable = self._api and extra.get("api") == ""
+        self._run = _library(runner, str(extra.get("release", ""))) if usable else runner
         self._timeout = float(options.get("timeout", 30))
         self._submit_timeout = float(options.get("submit_timeout", 60))
         self._accounting = bool(options.get("accounting", True))
@@ -82,8 +87,12 @@ class Slurm:
     # ------------------------------------------------------------------------------------ commands
 
     def identify(self) -> dict[str, Any]:
-        """Nothing: all installations are alike."""
-        return {}
+        """All installations are alike; with `driver: api`, the release, and why pyslurm is not used (empty: it is)."""
+        if not self._api:
+            return {}
+        release = parse_config(self._ask_all("scontrol", "show", "config")).get("SLURM_VERSION", "unknown")
+        library = _library(self._commands, release)
+        return {"release": release, "api": library.problem(timeout=self._timeout, env=environment(os.environ))}
 
     def spell(self, plan: Plan) -> dict[str, Any]:
         """Nothing: the template says it all."""
@@ -217,10 +226,15 @@ class Slurm:
         return parse_partitions(self._ask_all("sinfo", "--noheader", "--format=%P|%l|%D|%c|%m|%G|%s", "--exact"))
 
     def diagnose(self) -> Diagnosis:
-        """What slurmctld says of itself."""
+        """What slurmctld says of itself, and whether pyslurm is used."""
         settings = parse_config(self._ask_all("scontrol", "show", "config"))
         wanted = ("ClusterName", "AccountingStorageType", "MpiDefault", "MaxArraySize", "TaskPlugin")
-        return Diagnosis(settings.get("SLURM_VERSION", ""), {key: settings[key] for key in wanted if key in settings})
+        found = Diagnosis(settings.get("SLURM_VERSION", ""), {key: settings[key] for key in wanted if key in settings})
+        return diagnosed(found, self.identify()["api"]) if self._api else found
+
+
+def _library(commands: Runner, release: str) -> Library:
+    return Library(commands, "slurm_api.py", release, answers=("squeue",))
 
 
 _UNREACHABLE_HINT = "Slurm's controller is down or busy: nothing was changed; try again in a minute"

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from hpcjobs import process
+from hpcjobs.process import Completed
 
 if TYPE_CHECKING:
     from tests.cli.session import Session
@@ -174,6 +179,26 @@ def test_doctor_finds_errors(session: Session) -> None:
     assert "out| error    scheduler    " in text
     assert text.endswith("exit 1\n")
     assert '"findings": [{"level": "ok", "subject": "database"' in session.run("hpcjob doctor --json")
+
+
+def test_a_library_that_does_not_load_is_told_of(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = session.home / "work/.hpcjobs/sites/cluster.yaml"
+    file.write_text(file.read_text().replace("kind: slurm", "kind: slurm, driver: api"))
+    why = "pyslurm does not load: ModuleNotFoundError: No module named 'pyslurm'"
+
+    def run(argv: Sequence[str], **more: Any) -> Completed:
+        if argv[0] == sys.executable:
+            return Completed(tuple(argv), 1, "", f"the library is not used: {why}\n")
+        return session.slurm(argv, **more)
+
+    monkeypatch.setattr(process, "run", run)
+    text = session.run("hpcjob doctor")
+    assert "out| ok       scheduler    slurm 22.05.8 ClusterName fake, driver commands\n" in text
+    assert f"out| warning  scheduler    the commands are used: {why}\n" in text
+    assert f"err|   driver    commands ({why})\n" in session.run("hpcjob submit --dry-run -- true")
+    session.run("hpcjob submit --hold -- true")
+    assert f"out|   driver    commands ({why})\n" in session.run("hpcjob show j1")
+    assert session.run("hpcjob status").startswith("$ hpcjob status\nout| ID\t")
 
 
 def test_doctor_rebuilds(session: Session) -> None:

@@ -19,22 +19,37 @@ S = JobState
 Make = Callable[..., JobRecord]
 
 
-# The real Slurm by its own commands, and by those of Debian's slurm-wlm-torque: a real qsub, qstat and qdel.
-SLURM = pytest.param("testbed", marks=pytest.mark.integration, id="slurm")
-TORQUE = pytest.param("slurm-torque", marks=pytest.mark.integration)
-# HPCJOBS_TEST_PBS=1: on whatever PBS is on PATH, as an ordinary user, and nothing else.
-SITES = (
-    [pytest.param("pbs", marks=pytest.mark.integration)]
-    if os.environ.get("HPCJOBS_TEST_PBS")
-    else [SLURM, TORQUE, "local"]
-)
+# A real Slurm by its own commands, and by those of Debian's slurm-wlm-torque: a real qsub, qstat and qdel.
+SLURM = [pytest.param(name, marks=pytest.mark.integration) for name in ("slurm", "slurm-torque")]
+# HPCJOBS_TEST_PBS=1: on whatever PBS is on PATH, as an ordinary user, by its commands and by its library.
+REAL_PBS = [pytest.param(name, marks=pytest.mark.integration) for name in ("pbs", "pbs-api")]
+SITES = REAL_PBS if os.environ.get("HPCJOBS_TEST_PBS") else [*SLURM, "local"]
+# The site file of each; all but that of `local` are the test's own.
+FILES = {
+    "slurm": "extends: testbed",
+    "slurm-torque": "extends: pbs\nscheduler: {poll_interval: 1}",
+    "pbs": "extends: pbs\nscheduler: {poll_interval: 2}",
+    "pbs-api": "extends: pbs\nscheduler: {poll_interval: 2, driver: api}",
+}
 
 
 @pytest.fixture(params=SITES)
-def site(request: pytest.FixtureRequest, home: Path) -> str:
-    if request.param in {"testbed", "slurm-torque"}:
+def kind(request: pytest.FixtureRequest, home: Path) -> str:
+    """Which of them this is."""
+    if request.param.startswith("slurm"):
         request.getfixturevalue("slurm")
-    return "pbs" if request.param == "slurm-torque" else str(request.param)
+    return str(request.param)
+
+
+@pytest.fixture
+def site(kind: str, home: Path) -> str:
+    """The name of its site file."""
+    if kind not in FILES:
+        return kind
+    sites = home / ".hpcjobs/sites"
+    sites.mkdir(parents=True)
+    (sites / f"its-{kind}.yaml").write_text(FILES[kind] + "\n")
+    return f"its-{kind}"
 
 
 @pytest.fixture
@@ -112,14 +127,15 @@ def test_hold_and_release(service: Service, make: Make) -> None:
     assert ended(service, record)[0].state is S.DONE
 
 
-def test_requeue(site: str, service: Service, make: Make) -> None:
+def test_requeue(kind: str, service: Service, make: Make) -> None:
     record = reaches(service, make("sleep", "300", requeue=True), S.RUNNING)
     (outcome,) = service.requeue([Selected(record)])
-    if site == "testbed":
+    if kind == "slurm":
         assert not outcome.problem
         assert reaches(service, record, S.PENDING).started == 0
     else:  # PBS leaves it to operators
-        assert outcome.problem.startswith(("Unauthorized Request", "the local queue starts no job again"))
+        why = ("Unauthorized Request", "the local queue starts no job again", "Slurm's qrerun does not work")
+        assert outcome.problem.startswith(why)
         assert service.refresh([record], force=True).records[0].state is S.RUNNING
     assert [outcome.problem for outcome in service.cancel([Selected(record)])] == [""]
     assert ended(service, record)[0].state is S.CANCELLED
@@ -137,8 +153,13 @@ def test_array(service: Service, make: Make) -> None:
     ended(service, again)
 
 
-def test_cancel_of_tasks(service: Service, make: Make) -> None:
+def test_cancel_of_tasks(kind: str, service: Service, make: Make) -> None:
     record = make("true", array="0-5", hold=True)
+    if kind == "slurm-torque":
+        with pytest.raises(RefusedError, match="cancels an array as a whole only"):
+            service.cancel([Selected(record, (2, 3))])
+        assert [outcome.problem for outcome in service.cancel([Selected(record)])] == [""]
+        return
     service.cancel([Selected(record, (2, 3))])
     service.release([Selected(record)])
     (record,) = ended(service, record)
@@ -185,9 +206,10 @@ def test_an_unknown_id_is_reported(site: str, service: Service, make: Make) -> N
     assert answers["999999"]
 
 
-def test_a_refusal_leaves_nothing(site: str, service: Service, make: Make) -> None:
+def test_a_refusal_leaves_nothing(kind: str, service: Service, make: Make) -> None:
     # Too many tasks for Slurm's MaxArraySize and for the local scheduler. (A TORQUE without a limit would take them.)
-    asked: dict[str, object] = {"directives": ("-l nosuch=1",)} if site.startswith("pbs") else {"array": "0-2000000"}
+    of_pbs = kind.startswith("pbs")
+    asked: dict[str, object] = {"directives": ("-l nosuch=1",)} if of_pbs else {"array": "0-2000000"}
     with pytest.raises(RefusedError):
         make("true", **asked)
     assert service.history() == []
