@@ -138,7 +138,8 @@ def test_requeue(kind: str, service: Service, make: Make) -> None:
         assert outcome.problem.startswith(why)
         assert service.refresh([record], force=True).records[0].state is S.RUNNING
     assert [outcome.problem for outcome in service.cancel([Selected(record)])] == [""]
-    assert ended(service, record)[0].state is S.CANCELLED
+    (record,) = ended(service, record)
+    assert record.state is S.CANCELLED
 
 
 def test_array(service: Service, make: Make) -> None:
@@ -168,11 +169,11 @@ def test_cancel_of_tasks(kind: str, service: Service, make: Make) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "code", "runs"), [("afterok", 0, True), ("afternotok", 1, True), ("afterany", 1, True)]
+    ("word", "code", "runs"), [("afterok", 0, True), ("afternotok", 1, True), ("afterany", 1, True)]
 )
-def test_dependencies(service: Service, make: Make, kind: str, code: int, runs: bool) -> None:
+def test_dependencies(service: Service, make: Make, word: str, code: int, runs: bool) -> None:
     first = make("bash", "-c", f"exit {code}", hold=True)
-    second = make("true", dependency=f"{kind}:{first.label}")
+    second = make("true", dependency=f"{word}:{first.label}")
     assert reaches(service, second, S.PENDING).reason in {"", "None", "Dependency", "Priority"}
     service.release([Selected(first)])
     one, two = ended(service, first, second)

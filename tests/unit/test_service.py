@@ -694,7 +694,8 @@ def test_a_job_cancelled_before_it_ran_is_cancelled_also_without_accounting(lab:
     record = lab.submit(accounting=False)
     lab.service.cancel([Selected(record)])
     lab.slurm.purge()
-    assert lab.status(record).state is S.CANCELLED
+    # Asked with the record of before the cancellation, as programs do.
+    assert lab.service.refresh([record], force=True).records[0].state is S.CANCELLED
 
 
 def test_an_sbatch_that_was_killed_may_have_sent_the_job(lab: Lab) -> None:
