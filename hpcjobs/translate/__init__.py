@@ -55,7 +55,7 @@ def translate(text: str, to: str, dialect: str = "") -> Translation:
     (pbs if to == "slurm" else slurm).read(reading)
     target = "slurm" if to == "slurm" else dialect or OPENPBS
     directives = _directives(script, reading, target)
-    after, told = body.translate(script.lines[script.body - 1 :], script.body, script.shell, target)
+    after, told = body.translate(script, reading.job, target)
     notes += [*reading.notes, *_late(script), *told]
     before = _start(script, reading.job, target, notes)
     head = [*_head(script, reading.job, target, notes), *directives]
@@ -174,19 +174,22 @@ def _start(script: Script, job: Job, target: str, notes: list[Note]) -> list[str
         )
         return []
     if job.chdir:
-        folder = shell.quote(job.chdir) if posixpath.isabs(job.chdir) else f'"$PBS_O_WORKDIR"/{shell.quote(job.chdir)}'
-        return [f"cd {folder}"]
+        return [_cd(job.chdir, "$PBS_O_WORKDIR")]
     return [] if re.search(_CD.format("SLURM_SUBMIT_DIR"), text, re.MULTILINE) else ['cd "$PBS_O_WORKDIR"']
 
 
 _CD = r"^\s*(?:cd|pushd)\s+[\"']?\$\{{?{}"
 
 
+def _cd(folder: str, below: str) -> str:
+    return f"cd {shell.quote(folder)}" if posixpath.isabs(folder) else f'cd "{below}"/{shell.quote(folder)}'
+
+
 def _start_as_pbs(script: Script, job: Job, text: str, notes: list[Note]) -> list[str]:
     if not job.export:
         notes.append(
             Note(
-                1, script.lines[0], NEAR,
+                1, "environment", NEAR,
                 "without -V PBS begins with the environment of a login, Slurm with that of the submission: "
                 "--export=NONE, and export SLURM_EXPORT_ENV=ALL in the script, come nearest",
             )
@@ -196,13 +199,16 @@ def _start_as_pbs(script: Script, job: Job, text: str, notes: list[Note]) -> lis
         return []
     lines = []
     first = script.lines[script.body - 1].strip()
-    if not job.chdir and not re.search(_CD.format("PBS_O_WORKDIR"), text, re.MULTILINE):
+    if job.chdir:  # not --chdir, from where output is counted too
+        lines.append(_cd(job.chdir, "$SLURM_SUBMIT_DIR"))
+    elif not re.search(_CD.format("PBS_O_WORKDIR"), text, re.MULTILINE):
         lines += [] if re.match(r"cd(\s+[\"']?[/~$]|$)", first) else ["cd # PBS begins at home"]
-    threads = max((chunk.threads for chunk in job.chunks), default=1)
-    if (
-        threads > 1
-        and script.shell == "sh"
-        and not re.search(r"^\s*(?:export\s+)?OMP_NUM_THREADS=", text, re.MULTILINE)
-    ):
-        lines.append(f"export OMP_NUM_THREADS={threads} # as PBS sets it")
+    if not job.chunks or job.chunks[0].threads == 1:
+        return lines
+    if script.shell == "sh" and not re.search(r"^\s*(?:export\s+)?OMP_NUM_THREADS=", text, re.MULTILINE):
+        lines.append(f"export OMP_NUM_THREADS={job.chunks[0].threads} # as PBS sets it")
+    if job.chunks[0].ranks == 1 and re.search(r"^\s*(mpirun|mpiexec|aprun)\b", text, re.MULTILINE):
+        said, cores = job.at["chunks"], job.chunks[0].cpus
+        advice = f"without mpiprocs it is one rank; for one on each core: --ntasks-per-node={cores}, no --cpus-per-task"
+        notes.append(Note(said.line, said.text, NEAR, advice))
     return lines

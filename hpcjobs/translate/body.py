@@ -9,11 +9,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from hpcjobs.schedulers.pbs_request import OPENPBS
+from hpcjobs.schedulers.pbs_request import OPENPBS, TORQUE
 from hpcjobs.translate.job import LOST, NEAR, Note
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from hpcjobs.translate.job import Chunk, Job
+    from hpcjobs.translate.script import Script
 
 # Name, its equivalent, and what is different.
 _NUMBER = "the number alone in Slurm, 12.server in PBS (a task: 12[3].server); ${PBS_JOBID%%[.[]*} is the number"
@@ -52,10 +55,11 @@ _TO_TORQUE = {
     "SLURM_ARRAY_TASK_ID": ("PBS_ARRAYID", ""),
     "SLURM_JOB_NUM_NODES": ("PBS_NUM_NODES", ""),
     "SLURM_NNODES": ("PBS_NUM_NODES", ""),
-    "SLURM_NTASKS": ("PBS_NP", "cores, nodes x ppn: ranks only where each has one core"),
-    "SLURM_NPROCS": ("PBS_NP", "cores, nodes x ppn: ranks only where each has one core"),
-    "SLURM_NTASKS_PER_NODE": ("PBS_NUM_PPN", "cores of a node: ranks only where each has one core"),
+    "SLURM_NTASKS": ("PBS_NP", ""),
+    "SLURM_NPROCS": ("PBS_NP", ""),
+    "SLURM_NTASKS_PER_NODE": ("PBS_NUM_PPN", ""),
 }
+_IN_RANKS = {"SLURM_NTASKS", "SLURM_NPROCS", "SLURM_NTASKS_PER_NODE"}
 # Those whose value a shell can work out: OpenPBS has one line for each rank in the file.
 _RANKS, _HOSTS = '$(wc -l <"$PBS_NODEFILE")', '$(sort -u "$PBS_NODEFILE" | wc -l)'
 _COUNTS = {"SLURM_NTASKS": _RANKS, "SLURM_NPROCS": _RANKS, "SLURM_JOB_NUM_NODES": _HOSTS, "SLURM_NNODES": _HOSTS}
@@ -125,18 +129,24 @@ _COMMANDS_TO_SLURM = {
 }
 
 
-def translate(lines: Sequence[str], first: int, shell: str, target: str) -> tuple[list[str], list[Note]]:
-    """The lines, of which the first has the number `first`, for `slurm`, `openpbs` or `torque`."""
-    body = _Body("\n".join(lines), shell, target)
+def translate(script: Script, job: Job, target: str) -> tuple[list[str], list[Note]]:
+    """The lines from the first command on, for `slurm`, `openpbs` or `torque`."""
+    lines, first = script.lines[script.body - 1 :], script.body
+    body = _Body("\n".join(lines), script.shell, target, job.chunks)
     return [body.line(number, line) for number, line in enumerate(lines, first)], body.notes
 
 
 class _Body:
     """Goes through the lines; tells each variable and each command once."""
 
-    def __init__(self, text: str, shell: str, target: str) -> None:
+    def __init__(self, text: str, shell: str, target: str, chunks: Sequence[Chunk]) -> None:
         self._shell, self._target = shell, target
         self._renamed = {"slurm": _TO_SLURM, OPENPBS: _TO_PBS}.get(target, _TO_TORQUE)
+        self._advice = dict(_ADVICE)
+        if target == TORQUE and any(chunk.threads > 1 for chunk in chunks):  # its variables count cores
+            ranks = sum(chunk.count * chunk.ranks for chunk in chunks)
+            self._advice |= dict.fromkeys(("SLURM_NTASKS", "SLURM_NPROCS"), f"write the number, {ranks}")
+            self._renamed = {name: found for name, found in self._renamed.items() if name not in _IN_RANKS}
         self._commands = _COMMANDS_TO_SLURM if target == "slurm" else _COMMANDS_TO_PBS
         families = r"PBS_\w+|NCPUS" if target == "slurm" else r"(?:SLURM|SBATCH|SRUN)_\w+"
         self._names = re.compile(rf"(?<!\w)(?:{families})(?!\w)", re.ASCII)
@@ -174,7 +184,7 @@ class _Body:
             return name
         new, difference = self._renamed.get(name, ("", ""))
         if not new:
-            self._note(name, LOST, f"{name}: {_ADVICE.get(name, 'nothing sets it there')}")
+            self._note(name, LOST, f"{name}: {self._advice.get(name, 'nothing sets it there')}")
         elif difference:
             self._note(name, NEAR, f"{name} is {new} now: {difference}")
         return new or name

@@ -99,7 +99,7 @@ class Reading:
             if before := self.left.get(option.name):
                 # The last word counts, but for the resources of PBS.
                 kept, gone = (before, option) if option.name.startswith("-l ") else (option, before)
-                self.lost(gone, f"nothing to do: line {kept.line} says it too, and counts")
+                self.near(gone, f"nothing to do: line {kept.line} says it too, and counts")
                 self.left[option.name] = kept
             else:
                 self.left[option.name] = option

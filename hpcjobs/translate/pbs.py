@@ -282,13 +282,16 @@ def _node(reading: Reading, option: Option, text: str) -> Chunk:
     ppn, gpus = whole(option, wanted.pop("ppn", "1")), whole(option, wanted.pop("gpus", "0"), 0)
     for name, value in wanted.items():
         if not value:
+            reading.job.at.setdefault("features", option)
             reading.job.features = tuple(dict.fromkeys((*reading.job.features, name)))
             reading.near(option, f"{name} is a property of TORQUE's nodes: sinfo -o '%N %f' shows Slurm's features")
         else:
             reading.notes.append(
                 Note(option.line, f"{name}={value} of {PBS} -l nodes", LOST, _CHUNK.get(name, _FEATURE))
             )
-    reading.job.exclusive |= flag == "excl"
+    if flag == "excl":
+        reading.job.exclusive = True
+        reading.job.at.setdefault("exclusive", option)
     return Chunk(count, ppn, ppn, gpus=gpus)
 
 
@@ -301,8 +304,9 @@ def _place(reading: Reading) -> None:
         elif word == "vscatter" and option:
             reading.job.place = "scatter"
             reading.near(option, "Slurm's nodes are hosts, not vnodes")
-        elif word in {"excl", "exclhost"}:
+        elif word in {"excl", "exclhost"} and option:
             reading.job.exclusive = True
+            reading.job.at.setdefault("exclusive", option)
         elif word != "shared" and option:
             reading.notes.append(
                 Note(option.line, f"{PBS} -l place={word}", LOST, "--switches=1 keeps nodes near each other")
@@ -351,6 +355,8 @@ def _output(reading: Reading) -> None:
     joined = join.value if join else "n"
     if joined not in {"oe", "eo", "n"}:
         raise bad(join or Option("-j", "", 0, ""), f"{joined!r} is not oe, eo or n")
+    if join:
+        job.at.setdefault("output", join)
     job.output = paths["error"] if joined == "eo" else paths["output"]
     job.error = paths["error"] if joined == "n" else ""
     if (keep := reading.left.get("-k")) and (keep.value == "n" or "d" in keep.value):

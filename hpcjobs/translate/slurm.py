@@ -81,7 +81,7 @@ def _long(word: str, words: list[str], line: int) -> Option:
     if _KIND[name] == "value" and not equals:
         value = _next(words, word, line)
         return Option(f"--{name}", value, line, f"{SLURM} {word} {directive(value)}")
-    return Option(f"--{name}", value, line, f"{SLURM} {word}")
+    return Option(f"--{name}", value, line, f"{SLURM} --{typed}" + (f"={directive(value)}" if equals else ""))
 
 
 def _short(word: str, words: list[str], line: int) -> Option:
@@ -267,25 +267,26 @@ def _shape(reading: Reading) -> None:
     per_node, cpus = reading.number("chunks", "--ntasks-per-node"), reading.number("chunks", "--cpus-per-task") or 1
     if not nodes and per_node:
         nodes = -(-ntasks // per_node) if ntasks else 1
+    if not nodes and (of_node := [reading.left[name] for name in _OF_NODE if name in reading.left]):
+        nodes = 1
+        if ntasks > 1:
+            reading.near(of_node[0], "it is for each node, and without -N their number is not known: one is taken")
     # With -n, --ntasks-per-node is only a maximum.
     ranks = ntasks or (nodes or 1) * (per_node or 1)
-    if nodes and ranks < nodes:
-        nodes = ranks
-    counts = _spread(ranks, nodes) if nodes else [(ranks, 1)]
+    nodes = min(nodes, ranks)
     job.place = "scatter" if nodes > 1 else "free"
-    gpus, of_rank = _gpus(reading, nodes, ranks)
-    mem = _memory(reading, asked=bool(nodes), pieces=counts[0][0])
+    gpus, of_rank = _gpus(reading, nodes)
+    mem, of_cpu, of_gpu = _memory(reading)
     if "chunks" in job.at:
         job.chunks = tuple(
-            Chunk(
-                count,
-                each * cpus,
-                each,
-                mem[0] or mem[1] * each * cpus or mem[2] * (gpus or of_rank * each),
-                gpus or of_rank * each,
-            )
-            for count, each in counts
+            Chunk(count, each * cpus, each, mem or of_cpu * each * cpus or of_gpu * got, got)
+            for count, each in (_spread(ranks, nodes) if nodes else [(ranks, 1)])
+            for got in [gpus or of_rank * each]
         )
+
+
+# They are counted by the node.
+_OF_NODE = ("--mem", "--gpus-per-node", "--gres", "--gpus")
 
 
 def _spread(ranks: int, nodes: int) -> list[tuple[int, int]]:
@@ -304,26 +305,18 @@ def _nodes(reading: Reading) -> int:
     return whole(option, least)
 
 
-def _gpus(reading: Reading, nodes: int, ranks: int) -> tuple[int, int]:
+def _gpus(reading: Reading, nodes: int) -> tuple[int, int]:
     """GPUs of a node, and those of a rank; one of them is 0."""
     per_node = of_rank = 0
     for name in ("--gpus-per-node", "--gres", "--gpus", "--gpus-per-task"):
         option = reading.take("chunks", name)
-        if not option:
-            continue
-        count = _gpu_count(reading, option)
+        count = _gpu_count(reading, option) if option else 0
+        if option and name == "--gpus" and count % nodes:
+            reading.near(option, f"PBS gives each of the {nodes} nodes as many: {-(-count // nodes)}")
         if name == "--gpus-per-task":
             of_rank = count
-        elif name == "--gpus":
-            pieces = nodes or (1 if ranks == 1 else ranks)
-            per_node = -(-count // pieces)
-            if count % pieces or (not nodes and pieces > 1):
-                reading.near(option, f"PBS counts GPUs in each chunk: {per_node} in each of {pieces}")
         elif count:
-            per_node = count
-            if not nodes and ranks > 1:
-                per_node = -(-count // ranks)
-                reading.near(option, f"without -N the nodes are not known: {per_node} in each chunk; better say -N")
+            per_node = -(-count // nodes) if name == "--gpus" else count
     return per_node, (0 if per_node else of_rank)
 
 
@@ -347,21 +340,15 @@ def _gpu_count(reading: Reading, option: Option) -> int:
 _GPU = "sites have a resource of their own for each chunk, such as gpu_type=, or a queue: ask the site"
 
 
-def _memory(reading: Reading, *, asked: bool, pieces: int) -> tuple[int, int, int]:
-    """Bytes of each chunk, of each core and of each GPU; at most one is not 0."""
+def _memory(reading: Reading) -> tuple[int, int, int]:
+    """Bytes of each node, of each core and of each GPU; at most one is not 0."""
     found = []
     for name in ("--mem", "--mem-per-cpu", "--mem-per-gpu"):
         option = reading.take("chunks", name)
-        if option and option.value in {"0", "0M", "0G"}:
+        if option and re.fullmatch(r"0[kmgt]?", option.value, re.IGNORECASE):
             reading.near(option, "PBS has no word for all memory of a node: write mem=SIZE into each chunk")
             option = None
-        size = int(parsed(option, Memory.parse)) if option else 0
-        if option and name == "--mem" and not asked and pieces > 1:
-            size = -(-size // pieces)
-            reading.near(
-                option, f"--mem is a node's, and without -N their number is not known: shared among {pieces} chunks"
-            )
-        found.append(size)
+        found.append(int(parsed(option, Memory.parse)) if option else 0)
     return found[0], found[1], found[2]
 
 
@@ -436,7 +423,6 @@ def _pairs(job: Job, notes: list[Note]) -> Iterator[tuple[str, str]]:
         "mail --mail-type": _events(job.mail),
         "mail_user --mail-user": job.mail_user,
         "nice --nice": str(job.nice) if job.nice else "",
-        "chdir --chdir": job.chdir,
         "licenses --licenses": job.licenses,
         "features --constraint": "&".join(job.features),
     }
@@ -473,32 +459,23 @@ def _resources(job: Job, notes: list[Note]) -> Iterator[tuple[str, str]]:
     chunks = job.chunks
     if not chunks:
         return
-    count = sum(chunk.count for chunk in chunks)
-    ranks = sum(chunk.count * chunk.ranks for chunk in chunks)
-    largest = Chunk(
-        count,
-        max(chunk.cpus for chunk in chunks),
-        max(chunk.ranks for chunk in chunks),
-        max(chunk.mem for chunk in chunks),
-        max(chunk.gpus for chunk in chunks),
-    )
+    count, ranks = sum(chunk.count for chunk in chunks), sum(chunk.count * chunk.ranks for chunk in chunks)
     if job.place == "pack" and count > 1:
-        yield from _on_one(job.chunks, ranks)
-    elif job.place == "free" and count > 1 and largest.ranks == 1 and len(chunks) == 1:
-        yield from _anywhere(largest)
+        cpus, mem, gpus = (
+            sum(chunk.count * value for chunk, value in zip(chunks, values, strict=True))
+            for values in zip(*((chunk.cpus, chunk.mem, chunk.gpus) for chunk in chunks), strict=True)
+        )
+        yield from _on_nodes(job, Chunk(1, cpus, ranks, mem, gpus), ranks, notes)
+    elif job.place == "free" and count > 1 and len(chunks) == 1 and chunks[0].ranks == 1:
+        yield from _anywhere(chunks[0])
     else:
-        yield from _on_nodes(job, largest, ranks, notes)
-
-
-def _on_one(chunks: tuple[Chunk, ...], ranks: int) -> Iterator[tuple[str, str]]:
-    yield "--nodes", "1"
-    yield "--ntasks-per-node", str(ranks)
-    threads = -(-sum(chunk.count * chunk.cpus for chunk in chunks) // max(1, ranks))
-    yield from _cores(threads)
-    if mem := sum(chunk.count * chunk.mem for chunk in chunks):
-        yield "--mem", str(Memory(mem))
-    if gpus := sum(chunk.count * chunk.gpus for chunk in chunks):
-        yield "--gpus-per-node", str(gpus)
+        largest = (
+            max(chunk.cpus for chunk in chunks),
+            max(chunk.ranks for chunk in chunks),
+            max(chunk.mem for chunk in chunks),
+            max(chunk.gpus for chunk in chunks),
+        )
+        yield from _on_nodes(job, Chunk(count, *largest), ranks, notes)
 
 
 def _anywhere(chunk: Chunk) -> Iterator[tuple[str, str]]:
@@ -510,28 +487,32 @@ def _anywhere(chunk: Chunk) -> Iterator[tuple[str, str]]:
         yield "--gpus-per-task", str(chunk.gpus)
 
 
-def _on_nodes(job: Job, largest: Chunk, ranks: int, notes: list[Note]) -> Iterator[tuple[str, str]]:
+def _on_nodes(job: Job, node: Chunk, ranks: int, notes: list[Note]) -> Iterator[tuple[str, str]]:
+    """As many nodes as `node` counts, each with what it has."""
     said = job.at["chunks"]
-    yield "--nodes", str(largest.count)
-    alike = len({(chunk.threads, chunk.mem, chunk.gpus) for chunk in job.chunks}) == 1
-    if len(job.chunks) == 1:
-        yield "--ntasks-per-node", str(largest.ranks)
-    elif alike:
-        yield "--ntasks", str(ranks)
+    yield "--nodes", str(node.count)
+    threads = {chunk.threads for chunk in job.chunks}
+    if len(threads) > 1:  # then cores are asked for, and the launcher must make of them what it can
+        yield "--ntasks-per-node", str(node.cpus)
+    elif len(job.chunks) == 1 or node.count == 1:
+        yield "--ntasks-per-node", str(node.ranks)
     else:
         yield "--ntasks", str(ranks)
-        text = (
-            "a node of each kind has what the largest chunk asks for; parts of different shape are a heterogeneous job"
-        )
+    if node.count > 1 and len(job.chunks) > 1 and len({(each.threads, each.mem, each.gpus) for each in job.chunks}) > 1:
+        text = "each node gets what the largest chunk has; jobs of unlike parts are heterogeneous ones in Slurm: hetjob"
         notes.append(Note(said.line, said.text, NEAR, text))
-    if job.place == "free" and largest.count > 1:
+    elif len(threads) > 1:
+        notes.append(
+            Note(said.line, said.text, NEAR, f"{node.cpus} cores are asked for: say the {ranks} ranks to srun")
+        )
+    if job.place == "free" and node.count > 1:
         text = "without place=scatter PBS may put chunks on one host; --nodes means as many hosts"
         notes.append(Note(said.line, said.text, NEAR, text))
-    yield from _cores(max(chunk.threads for chunk in job.chunks))
-    if largest.mem:
-        yield "--mem", str(Memory(largest.mem))
-    if largest.gpus:
-        yield "--gpus-per-node", str(largest.gpus)
+    yield from _cores(threads.pop() if len(threads) == 1 else 1)
+    if node.mem:
+        yield "--mem", str(Memory(node.mem))
+    if node.gpus:
+        yield "--gpus-per-node", str(node.gpus)
 
 
 def _cores(threads: int) -> Iterator[tuple[str, str]]:
