@@ -141,7 +141,7 @@ def _placed(script: Script, at: dict[int, list[str]], added: list[str]) -> Itera
     for number, line in enumerate(script.lines[: script.body - 1], 1):
         found = directives.get(number)
         if found and found.comment:
-            yield found.comment
+            yield f"# {found.comment.lstrip('# ')}"  # which must not look like a directive
         if found:
             yield from at.get(number, () if found.words else ("#",))
         elif number not in skip:

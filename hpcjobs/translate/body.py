@@ -151,7 +151,7 @@ class _Body:
         families = r"PBS_\w+|NCPUS" if target == "slurm" else r"(?:SLURM|SBATCH|SRUN)_\w+"
         self._names = re.compile(rf"(?<!\w)(?:{families})(?!\w)", re.ASCII)
         # What the script sets by itself is its own affair.
-        self._own = set(re.findall(rf"^\s*(?:export\s+|local\s+)?({families})=", text, re.MULTILINE | re.ASCII))
+        self._own = set(re.findall(rf"(?<![\w$])({families})=", text, re.ASCII))
         self._told: set[str] = set()
         self._line, self._number = "", 0
         self.notes: list[Note] = []
