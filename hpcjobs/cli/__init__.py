@@ -13,6 +13,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "submit": "hpcjobs.cli.submit:submit",
         "render": "hpcjobs.cli.submit:render",
         "resubmit": "hpcjobs.cli.submit:resubmit",
+        "translate": "hpcjobs.cli.translate:translate",
     },
     "Follow them": {
         "status": "hpcjobs.cli.status:status",

@@ -25,3 +25,17 @@ def sites(incomplete: str) -> list[str]:
 def shells(incomplete: str) -> list[str]:
     """Shells there is completion for."""
     return [shell for shell in ("bash", "zsh", "fish") if shell.startswith(incomplete)]
+
+
+def targets(incomplete: str) -> list[str]:
+    """What `translate` writes."""
+    from hpcjobs.translate import TARGETS
+
+    return [name for name in TARGETS if name.startswith(incomplete)]
+
+
+def dialects(incomplete: str) -> list[str]:
+    """The dialects of PBS that `translate` writes."""
+    from hpcjobs.translate import DIALECTS
+
+    return [name for name in DIALECTS if name.startswith(incomplete)]

@@ -295,6 +295,20 @@ TemplateNames = Annotated[
     list[str] | None, typer.Argument(metavar="[NAME...]", help="Templates, by default all.", show_default=False)
 ]
 
+ScriptFile = Annotated[str, typer.Argument(metavar="SCRIPT", help="Batch script; - reads standard input.")]
+WriteFor = Annotated[
+    str, option("--to", metavar="NAME", help="pbs or slurm: what to write.", autocompletion=complete.targets)
+]
+Dialect = Annotated[
+    str,
+    option(
+        "--dialect",
+        metavar="NAME",
+        help="PBS to write: openpbs (PBS Professional too) or torque; by default openpbs.",
+        autocompletion=complete.dialects,
+    ),
+]
+
 # ------------------------------------------------------------------------------------------- images
 
 ImageName = Annotated[

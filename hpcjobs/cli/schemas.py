@@ -92,6 +92,7 @@ FINDING = _object(level={"enum": ["ok", "warning", "error"]}, subject=TEXT, mess
 SITE = _object(name=TEXT, description=TEXT, origin=TEXT, file=TEXT, shadowed=FLAG, problem=WORD)
 MATCH = _object(name=TEXT, matches=FLAG, origin=TEXT, file=TEXT, why=TEXT)
 SETTING = _object(path=TEXT, value={}, origin=TEXT)
+NOTE = _object(line=NUMBER, text=TEXT, kind={"enum": ["lost", "near"]}, advice=TEXT)
 TEMPLATE = _object(name=TEXT, origin=TEXT, file=TEXT)
 
 LIBRARY = _object(name=TEXT, path=TEXT, family=TEXT)
@@ -219,6 +220,12 @@ OUTPUTS: dict[str, dict[str, Schema]] = {
     "wait": _JOBS,
     "show": {"jobs": _list(SHOWN)},
     "render": {"script": TEXT, "template": TEXT, "plan": {"type": "object"}},
+    "translate": {
+        "script": TEXT,
+        "source": {"enum": ["slurm", "pbs"]},
+        "target": {"enum": ["slurm", "openpbs", "torque"]},
+        "notes": _list(NOTE),
+    },
     "explain": {"explanations": _list(EXPLANATION)},
     "cancel": _OUTCOMES,
     "hold": _OUTCOMES,

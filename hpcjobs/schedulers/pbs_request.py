@@ -164,10 +164,14 @@ def _refuse(plan: Plan, dialect: str) -> None:
 
 
 def _job_name(plan: Plan, dialect: str) -> str:
-    """The job's name in the letters that all versions take; Slurm's look-alike finds the job by the tag in it."""
-    name = re.sub(r"[^A-Za-z0-9_.+-]", "_", plan.name) or "job"
-    if dialect == WRAPPER:
-        return f"{name[: _NAME[dialect]]}.{plan.tag}"
+    """The job's name; Slurm's look-alike finds the job by the tag in it."""
+    name = job_name(plan.name, dialect)
+    return f"{name}.{plan.tag}" if dialect == WRAPPER else name
+
+
+def job_name(name: str, dialect: str) -> str:
+    """The name in the letters that all versions take, cut to their length."""
+    name = re.sub(r"[^A-Za-z0-9_.+-]", "_", name) or "job"
     if dialect == TORQUE and not name[0].isalpha():
         name = f"j{name}"
     return name[: _NAME[dialect]]

@@ -29,6 +29,8 @@ LINES = [
     "submit -- ./solve",
     "submit -N 9 -- ./solve",
     "resubmit j1",
+    "translate job.sh --to pbs",
+    "translate job.sh --to slurm",
     "resubmit j99",
     "status",
     "status j99",
@@ -73,6 +75,7 @@ GROUPS = ("image", "mpi", "site", "template")
 
 @pytest.fixture
 def jobs(session: Session) -> Session:
+    (session.home / "work/job.sh").write_text("#!/bin/sh\n#SBATCH --qos=high\nsrun ./solve\n")
     for more in ("", "-a 0-1", ""):
         session.run(f"hpcjob submit {more} -- ./solve")
     session.finish("1")

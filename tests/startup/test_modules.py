@@ -90,6 +90,11 @@ def test_a_dry_run_reads_yaml_once_and_renders(tmp_path: Path, monkeypatch: pyte
     assert second & {"pydantic", "pydantic_core", "yaml", "importlib.metadata", "email"} == set()
 
 
+def test_translating_needs_the_parser_alone(tmp_path: Path) -> None:
+    (tmp_path / "job.sh").write_text("#!/bin/sh\n#SBATCH -t 1\n")
+    assert loaded(tmp_path, "translate", "job.sh", "--to", "pbs") <= PARSER | {"hpcjobs.cli.main", "json"}
+
+
 NETWORK = {"email", "http", "socket", "ssl", "urllib.request"}
 # What an image that is there needs no more than a site that was read before.
 NEVER = NETWORK | {
