@@ -457,9 +457,8 @@ class Service:
             now = self._clock()
             news = {record.id: ends.settle(record, told.get(record.native_id)) for record in records}
             lost = [record for record in records if ends.needs_accounting(record, told, news[record.id])]
-            lost = (
-                self.store.some([record.id for record in lost]) if lost else []
-            )  # the caller may not know that it was cancelled
+            # The caller may not know yet that a job was cancelled.
+            lost = self.store.some([record.id for record in lost]) if lost else []
         except HpcjobError:
             self._forget_poll(cluster)
             raise

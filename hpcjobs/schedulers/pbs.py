@@ -200,9 +200,14 @@ class Pbs:
         else:
             answer = self._ask("qstat", "-f", *tasks, *ids)
             found = parse_text(answer.out)
-        complaint = "\n".join(line for line in answer.err.splitlines() if not _absent(line))
-        if answer.code and not found and message(complaint):
-            raise RefusedError(f"qstat: {message(complaint)}", hint="hpcjob doctor looks closer")
+        if answer.code:
+            lines = answer.err.splitlines()
+            if complaint := message("\n".join(line for line in lines if not _absent(line))):
+                raise RefusedError(f"qstat: {complaint}", hint="hpcjob doctor looks closer")
+            if answer.code < 0 or not lines:  # what is not listed is not known to be gone
+                raise UnreachableError(
+                    f"qstat ended with code {answer.code} and without a word", hint=unreachable_hint("")
+                )
         return found
 
     def target(self, record: JobRecord, indices: Sequence[int]) -> str:

@@ -1,0 +1,54 @@
+"""The PBS backend where no recording tells: what it takes for an answer, and what not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from hpcjobs.errors import RefusedError, UnreachableError
+from hpcjobs.process import Completed
+from hpcjobs.schedulers.pbs import Pbs
+from tests.pbs_answers import US, job
+
+
+def pbs(code: int = 0, out: str = "", err: str = "", dialect: str = "openpbs") -> Pbs:
+    """A PBS that answers always the same."""
+    return Pbs({"extra": {"dialect": dialect}}, lambda argv, **_: Completed(tuple(argv), code, out, err))
+
+
+RUNS = f"Job Id: 12.pbshead{US}job_state=R{US}substate=42\n"
+
+
+@pytest.mark.parametrize(("code", "out"), [(-9, ""), (-9, RUNS), (1, ""), (137, RUNS)])
+def test_a_qstat_that_was_killed_says_nothing_of_the_jobs_that_it_did_not_name(code: int, out: str) -> None:
+    with pytest.raises(UnreachableError, match=f"qstat ended with code {code} and without a word"):
+        pbs(code, out).poll([job(), job("13.pbshead")])
+
+
+def test_a_qstat_that_complains_is_no_answer_although_it_named_some() -> None:
+    with pytest.raises(RefusedError, match="qstat: illegally formed job identifier: abc"):
+        pbs(1, RUNS, "qstat: illegally formed job identifier: abc\n").poll([job(), job("abc")])
+
+
+@pytest.mark.parametrize("dialect", ["openpbs", "torque"])
+def test_an_unknown_job_is_gone(dialect: str) -> None:
+    gone = "qstat: Unknown Job Id 12.pbshead\nqstat: 13.pbshead Job has finished, use -x or -H to obtain it\n"
+    assert pbs(153, "", gone, dialect).poll([job(), job("13.pbshead")]) == {}
+
+
+def test_only_torque_gets_a_short_script_for_a_long_one(tmp_path: Path) -> None:
+    script = tmp_path / "job 1.sh"
+    script.write_text("#!/bin/bash\n#PBS -N long\n\nset -e\n" + "# x\n" * 20_000)
+    asked: list[tuple[str, ...]] = []
+
+    def run(argv: Sequence[str], **_: object) -> Completed:
+        asked.append(tuple(argv))
+        return Completed(tuple(argv), 0, "12.server\n", "")
+
+    for dialect in ("openpbs", "torque"):
+        assert Pbs({"extra": {"dialect": dialect}}, run).submit(script, tag="t", record=job()) == "12.server"
+    short = tmp_path / "submit.sh"
+    assert asked == [("qsub", "-f", str(script)), ("qsub", str(short))]
+    assert short.read_text() == f"#!/bin/bash\n#PBS -N long\n\nexec bash '{script}'\n"
