@@ -1,0 +1,385 @@
+"""The fake PBS is held against what a real one answered, byte for byte: tests/data/pbs."""
+
+from __future__ import annotations
+
+import calendar
+import json
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fake_pbs.control import FakePbs
+from tests.fake_pbs.server import parts
+from tests.pbs_recorded import Recording, recording
+
+NODE = {"ncpus": 4, "mem": "24684096kb"}
+
+
+class Scene:
+    """The fake, in the place of the server of the recordings: the same user, folders, names and times."""
+
+    def __init__(self, folder: Path) -> None:
+        self.home = folder / "home"
+        self.work = self.home / "w"
+        self.work.mkdir(parents=True)
+        self.pbs = FakePbs(folder / "pbs")
+        self.pbs.set(show=[[str(self.home), "/home/pat"], [str(self.pbs.bin), "/opt/pbs/bin"]])
+
+    def run(self, command: str) -> tuple[str, str, int]:
+        """One command line, as the user of the recordings."""
+        environment = {
+            "HOME": str(self.home), "LANG": "C.UTF-8", "LOGNAME": "pat", "SHELL": "/bin/bash", "TZ": "UTC",
+            "PATH": f"{self.pbs.bin}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        }  # fmt: skip
+        done = subprocess.run(
+            ["bash", "-c", command.replace("/home/pat", str(self.home))],
+            capture_output=True, cwd=self.work, env=environment, check=False, timeout=60,
+        )  # fmt: skip
+        out, err = (stream.decode("utf-8", "surrogateescape") for stream in (done.stdout, done.stderr))
+        return out, err, done.returncode
+
+    def replay(self, case: str) -> None:
+        """Run what was recorded, and compare all that comes out."""
+        told = recording(case)
+        for name, text in told.files.items():
+            (self.work / name).write_text(text)
+        if accepted := re.match(r"(\d+)(?:\[\])?\.pbshead\n", told.out):
+            self.pbs.set(next=int(accepted[1]))
+        if when := re.search(r'"timestamp":\t(\d+)', told.out):
+            self.pbs.set(clock=float(when[1]))
+        assert self.run(told.command) == (told.out, told.err, told.code)
+
+    def at(self, when: str) -> None:
+        """It is that time (`Fri Nov 20 23:59:37 2026`), and the server looks around."""
+        self.pbs.set(clock=float(calendar.timegm(time.strptime(when))))
+        with self.pbs.opened() as server:
+            server.step()
+
+    def live(self, submitted: str, shown: str, *after: str) -> None:
+        """Submit a job as recorded, let it live as long as it did, and compare what qstat says in the end.
+
+        `submitted` is a case or the arguments of qsub, `after` what else was done right then.
+        """
+        jobs: dict[str, dict[str, Any]] = json.loads(recording(shown).out)["Jobs"]
+        job = next(iter(jobs.values()))
+        nodes = re.findall(r"\((\w+):", json.dumps([one.get("exec_vnode", "") for one in jobs.values()]))
+        self.pbs.set(nodes={name: NODE for name in nodes or ["pbsn1", "pbsn2", "pbsn3"]}, scheduling=False)
+        self.pbs.set(clock=float(calendar.timegm(time.strptime(job["ctime"]))))
+        if submitted.startswith("-"):
+            self.pbs.set(next=int(next(iter(jobs)).partition("[")[0]))
+            assert self.run(f"qsub {submitted}") == (f"{next(iter(jobs))}\n", "", 0)
+        else:
+            self.replay(submitted)
+        for case in after:
+            self.replay(case)
+        self.pbs.set(scheduling=True)
+        self.at(job.get("stime") or job["mtime"])
+        self.patch(jobs)
+        if "session_id" in json.dumps(jobs):
+            self.pbs.elapse(2)
+            self.at(time.asctime(time.gmtime(self.clock())))
+            self.patch(jobs)
+        if "obittime" in job:
+            self.end(job)
+        self.replay(shown)
+
+    def end(self, job: dict[str, Any]) -> None:
+        """It ends when it did, by itself or by its walltime."""
+        if job["Exit_status"] in {-29, 2}:
+            self.pbs.set(clock=float(calendar.timegm(time.strptime(job["obittime"])) - 1))
+            self.at(time.asctime(time.gmtime(self.clock())))
+        running = sum(one["attr"]["job_state"] == "R" for found in self.pbs.jobs() for _, one in parts(found))
+        while len(list((self.pbs.root / "ends").iterdir())) < running:
+            self.pbs.pause(10)
+        self.at(job["obittime"])
+
+    def clock(self) -> float:
+        with self.pbs.opened() as server:
+            return float(server.state["clock"])
+
+    def patch(self, jobs: dict[str, dict[str, Any]]) -> None:
+        """What no two runs have in common: the process, what it used, the place on the node."""
+        with self.pbs.opened() as server:
+            for found in server.jobs.values():
+                for index, one in parts(found):
+                    told = jobs.get(server.name(found, index), {})
+                    one["used"] = told.get("resources_used", one.get("used", {}))
+                    own = {name: told[name] for name in ("session_id", "exec_host") if name in told and name in one["attr"]}
+                    one["attr"].update(own)
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    scene = Scene(tmp_path)
+    yield scene
+    scene.pbs.close()
+
+
+REFUSED = """
+unknown_queue long_queue disabled_queue acl_queue over_max_walltime unknown_resource bad_resource_value ncpus_negative
+select_bad_value select_unknown_res select_empty select_garbage select_no_equals select_neg select_zero select_float
+select_walltime_inside select_plus_ncpus select_space bad_mem bad_mem_unit mem_frac mem_GiB bad_place bad_W_noeq bad_option
+bad_long_option bad_directive bad_directive2 directive_text script_missing script_dir script_empty stdin_empty
+scriptname_long a_bad J_garbage J_list J_neg J_rev J_toobig J_single J_zero J_empty J_one J_float J_pctneg J_pct0 J_rerun_n
+J_interactive p_range r_bad m_bad j_bad k_bad v_malformed walltime_abc walltime_min walltime_hour walltime_four walltime_neg
+walltime_daydash no_walltime_shortq route_queue mem_G select_huge select_toobig_node name_len_230 name_len_231 name_digit
+name_space name_slash name_colon name_at name_unicode name_dash name_plus name_comma name_eq name_quote name_dollar
+""".split()
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_qsub_refuses_and_accepts_as_the_real_one(scene: Scene, case: str) -> None:
+    scene.replay(f"qsub_err_{case}")
+
+
+ODD = "qsub_f_stale_error_1 qsub_f_stale_error_2 qsub_crlf qsub_script_args tag_W_comment out_path_unicode array_submit_dep_sub"
+
+
+@pytest.mark.parametrize("case", ODD.split())
+def test_other_refusals(scene: Scene, case: str) -> None:
+    scene.replay(case)
+
+
+def test_what_a_hook_says(scene: Scene) -> None:
+    scene.pbs.set(hook="site policy: please set a project with -P\nsecond line")
+    scene.replay("qsub_err_hook_reject")
+
+
+def test_a_users_limit(scene: Scene) -> None:
+    scene.run("qsub -f -h -- /bin/true; qsub -f -h -- /bin/true")
+    scene.pbs.set(max_queued=2)
+    scene.replay("qsub_err_max_queued")
+    scene.replay("qsub_err_max_queued_array")
+
+
+DOWN = "qsub_f qstat_json qdel qselect pbsnodes qstat_E qstat_B"
+
+
+@pytest.mark.parametrize("case", DOWN.split())
+def test_server_down(scene: Scene, case: str) -> None:
+    scene.pbs.set(down="stopped")
+    scene.replay(f"server_down_{case}")
+
+
+UNKNOWN = """
+qdel_unknown qdel_malformed qdel_malformed2 qdel_none qdel_invalid_option qdel_other_server qhold_unknown qrls_unknown
+qrerun_unknown qstat_one_unknown_master qstat_multi_E_all_unknown_master qstat_malformed_id qstat_malformed_id2
+array_qstat_subjob_outofrange tag_qselect_none tag_qselect_bad tag_v_only_search tag_qselect_long
+""".split()
+
+
+@pytest.mark.parametrize("case", UNKNOWN)
+def test_jobs_that_are_none(scene: Scene, case: str) -> None:
+    scene.replay(case)
+
+
+LIVES = [
+    ("state_submit_stoppedq", "qstat_json_live_stoppedq"),
+    ("state_submit_big", "qstat_json_live_big"),
+    ("state_submit_hold", "qstat_json_live_hold"),
+    ("state_submit_exit3", "qstat_json_F_exit3"),
+    ("state_submit_exit255", "qstat_json_F_exit255"),
+    ("state_submit_exit300", "qstat_json_F_exit300"),
+    ("state_submit_sig9", "qstat_json_F_sig9"),
+    ("state_submit_sigsegv", "qstat_json_F_sigsegv"),
+    ("state_submit_child9", "qstat_json_F_child9"),
+    ("state_submit_exec9", "qstat_json_F_exec9"),
+    ("state_submit_walltime", "qstat_json_F_walltime"),
+    ("array_submit_allfail", "array_F_allfail", "array_submit_dep_fail"),
+    ("array_submit_allok", "array_F_allok", "array_submit_dep"),
+    ("array_submit_held", "array_held_parent"),
+    ("-f -N wtarr -J 1-2 -l walltime=00:00:03 -- /bin/sleep 100", "array_F_walltime"),
+]
+
+
+@pytest.mark.parametrize("cases", LIVES, ids=[cases[1] for cases in LIVES])
+def test_lives(scene: Scene, cases: tuple[str, ...]) -> None:
+    scene.live(*cases)
+
+
+def test_an_array_that_is_deleted_before_it_ran(scene: Scene) -> None:
+    scene.pbs.set(next=5233)
+    scene.at("Sat Nov 21 00:52:09 2026")
+    scene.run("qsub -f -N delqarr -J 1-3 -q stoppedq -- /bin/true; qdel '5233[]'")
+    scene.replay("array_F_deleted_queued")
+
+
+def test_tasks_that_are_deleted_before_they_ran(scene: Scene) -> None:
+    scene.pbs.set(next=5234)
+    scene.at("Sat Nov 21 00:52:10 2026")
+    scene.run("qsub -f -N delsub -J 1-3 -q stoppedq -- /bin/true; qdel '5234[2]'")
+    scene.replay("array_deleted_subjob_queued")
+
+
+def test_tasks_that_are_deleted_before_they_ran_after_the_end(scene: Scene) -> None:
+    scene.pbs.set(nodes={"pbsn1": NODE})
+    scene.at("Sat Nov 21 00:02:22 2026")
+    scene.replay("array_submit_held")
+    assert scene.run("qdel '149[2].pbshead'; qdel '149[1-2].pbshead'") == ("", "", 0)
+    scene.at("Sat Nov 21 00:02:31 2026")
+    assert scene.run("qrls '149[].pbshead'") == ("", "", 0)
+    jobs = json.loads(recording("array_F_held").out)["Jobs"]
+    scene.patch(jobs)
+    scene.end(jobs["149[].pbshead"])
+    scene.replay("array_F_held")
+
+
+def test_deletion(scene: Scene) -> None:
+    scene.pbs.set(nodes={"pbsn2": NODE})
+    scene.at("Fri Nov 20 23:59:37 2026")
+    scene.replay("state_submit_delrun")
+    scene.at("Fri Nov 20 23:59:38 2026")
+    scene.replay("state_submit_delq")
+    scene.at("Sat Nov 21 00:00:44 2026")
+    scene.replay("qdel_running")
+    scene.replay("qdel_queued")
+    for case in ("qstat_json_F_delrun", "qstat_json_F_delq"):
+        jobs = json.loads(recording(case).out)["Jobs"]
+        scene.patch(jobs)
+        (job,) = jobs.values()
+        if "obittime" in job:
+            scene.end(job)
+        scene.replay(case)
+
+
+def test_deletion_of_what_ignores_it(scene: Scene) -> None:
+    """Killed ten seconds later; until then it runs on."""
+    scene.pbs.set(clock=1000.0)
+    out, _, _ = scene.run("qsub -f -- /bin/bash -c 'trap \"\" TERM; >trapped; while :; do sleep 0.1; done'")
+    while not (scene.home / "trapped").exists():
+        scene.pbs.pause(0.05)
+    scene.pbs.elapse(5)
+    scene.run(f"qdel {out}")
+    states = []
+    for _ in range(12):
+        scene.pbs.elapse(1)
+        with scene.pbs.opened() as server:
+            server.step()
+            if any(one.get("killed") for one in server.jobs.values()):
+                scene.pbs.pause(10)
+        shown = scene.run(f"qstat -x -f -F dsv {out}")[0]
+        states.append(" ".join(re.findall(r"(?:job_state|substate|Exit_status)=\S+?(?=\|)", shown)) + " ")
+    told = [line.partition(" ")[2] for line in recording("qdel_trap").out.splitlines()]
+    assert (states[:9], states[-1]) == (told[:9], told[-1])
+
+
+HISTORY_OFF = "qstat qstat_x qstat_x_plain qstat_x_all qstat_x_unknown"
+
+
+def test_without_history(scene: Scene) -> None:
+    scene.pbs.set(history=False, nodes={"pbsn1": NODE})
+    scene.at("Fri Nov 20 23:48:58 2026")
+    scene.replay("hist_off_qsub")
+    scene.pbs.pause(10)
+    for case in HISTORY_OFF.split():
+        scene.replay(f"hist_off_{case}")
+    scene.replay("hist_off_qselect_x")
+
+
+def test_a_running_job_without_history(scene: Scene) -> None:
+    scene.pbs.set(history=False, nodes={"pbsn1": NODE})
+    scene.at("Fri Nov 20 23:49:22 2026")
+    scene.replay("hist_off_run_qsub")
+    scene.replay("hist_off_qstat_running_x")
+    scene.patch(json.loads(recording("hist_off_qstat_running").out)["Jobs"])
+    scene.replay("hist_off_qstat_running")
+    scene.run("qdel 4.pbshead")
+    scene.pbs.pause(10)
+    assert scene.run("qstat -f 4.pbshead") == ("", "qstat: Unknown Job Id 4.pbshead\n", 153)
+
+
+def test_dependencies(scene: Scene) -> None:
+    scene.pbs.set(nodes={"pbsn1": NODE}, next=24)
+    scene.at("Fri Nov 20 23:50:55 2026")
+    # The parents wait, as those of the recording ran for a while.
+    scene.pbs.set(scheduling=False)
+    scene.run("echo 'exit 0' | qsub -N depA; echo 'exit 3' | qsub -N depF")
+    waiting = ["afterok", "afterany_two", "afternotok_bad", "afterok_bad", "two_types"]
+    for case in waiting:
+        scene.replay(f"qsub_depend_{case}")
+    scene.replay("qstat_H_depend_json")
+    scene.replay("qstat_parent_depend_json")
+    scene.pbs.set(scheduling=True)
+    scene.at("Fri Nov 20 23:50:55 2026")
+    while len(list((scene.pbs.root / "ends").iterdir())) < 2:
+        scene.pbs.pause(10)
+    scene.at("Fri Nov 20 23:50:59 2026")
+    for case in ("afterok", "afterany"):
+        scene.patch(json.loads(recording(f"qstat_after_parent_{case}").out)["Jobs"])
+    while len(list((scene.pbs.root / "ends").iterdir())) < 5:
+        scene.pbs.pause(10)
+    scene.at("Fri Nov 20 23:51:00 2026")
+    for case in ("afternotok_bad", "afterok_bad", "afterok", "afterany"):
+        scene.replay(f"qstat_after_parent_{case}")
+
+
+def test_a_job_to_wait_for_that_is_unknown_or_forgotten(scene: Scene) -> None:
+    for case in ("dep2_unknown_1", "dep2_unknown_3", "dep_afterany_forgotten", "dep_afterany_forgotten_qstat"):
+        scene.replay(case)
+
+
+def test_long_lists_of_jobs_to_wait_for_crash_the_server(scene: Scene) -> None:
+    for case in ("dep_200", "dep_454", "dep_unknown_3"):
+        scene.replay(case)
+
+
+def test_several_ids(scene: Scene) -> None:
+    for number, when, options in (
+        (114, "Fri Nov 20 23:59:36 2026", "-N ok"), (290, "Sat Nov 21 00:05:57 2026", "-q stoppedq -N 007 -A 007 -P 007"),
+        (291, "Sat Nov 21 00:05:57 2026", "-q stoppedq -N 1e5 -A 1e5 -P 1e5"),
+        (292, "Sat Nov 21 00:05:57 2026", "-q stoppedq -N Infinity -A Infinity -P Infinity"),
+    ):  # fmt: skip
+        scene.pbs.set(next=number)
+        scene.at(when)
+        scene.run(f"echo true | qsub -f {options}")
+        scene.at(when)
+    while not (scene.pbs.root / "ends/114").exists():
+        scene.pbs.pause(10)
+    cases = "E E_unknown E_unknown_first E_fin_nox dsv dsv_unknown"
+    for case in cases.split():
+        scene.replay(f"qstat_multi_{case}_master")
+    scene.replay("qstat_finished_no_x_plain")
+
+
+def test_the_line_that_is_asked_for(scene: Scene) -> None:
+    scene.at("Fri Nov 20 23:59:37 2026")
+    scene.replay("state_submit_stoppedq")
+    told = recording("dsv_us_master").out.partition("\n")[0] + "\n"
+    assert scene.run("qstat -E -x -f -F dsv -D $'\\x1f' 135.pbshead") == (told, "", 0)
+
+
+def test_selection(scene: Scene) -> None:
+    for case in "submit_queued submit_running submit_finishing submit_array".split():  # noqa: SIM905
+        scene.replay(f"tag_{case}")
+    while not (scene.pbs.root / "ends/375").exists():
+        scene.pbs.pause(10)
+    for case in "qselect-N qselect-A qselect-P qselect_prefix qselect_combined qselect_T qselect_other_user".split():
+        scene.replay(f"tag_{case}")
+
+
+def test_control(scene: Scene) -> None:
+    scene.replay("ctl_submit_fin")
+    while not (scene.pbs.root / "ends/300").exists():
+        scene.pbs.pause(10)
+    for case in ("qdel_finished", "qdel_finished_x"):
+        scene.replay(case)
+    scene.pbs.set(next=302)
+    scene.run("qsub -f -- /bin/true; qsub -h -- /bin/true; qdel 302; qdel 303")
+    while not (scene.pbs.root / "ends/302").exists():
+        scene.pbs.pause(10)
+    scene.replay("qhold_finished")
+    scene.pbs.set(next=315)
+    scene.run("qsub -f -q stoppedq -- /bin/true; qsub -f -- /bin/sleep 100")
+    for case in "qhold_queued qhold_again qrls qrls_notheld qhold_system qhold_running qrerun_user qrerun_queued".split():
+        scene.replay(case)
+
+
+def test_a_list_that_ends_with_an_unknown_job_crashes_the_server(scene: Scene) -> None:
+    scene.run("qsub -h -- /bin/true")
+    assert scene.run("qdel 1 999999")[2] == 162
+    assert scene.run("qstat")[2] == 255
