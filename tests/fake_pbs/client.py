@@ -76,6 +76,10 @@ def main(root: Path, name: str, argv: list[str]) -> int:
 
 def answer(server: Server, name: str, argv: list[str]) -> tuple[int, str, str]:
     """Exit status, standard output and error."""
+    if server.torque:
+        from tests.fake_pbs import torque
+
+        return torque.answer(server, name, argv)
     if argv == ["--version"]:
         return 0, f"pbs_version = {VERSION}\n", ""
     if server.state["down"]:
@@ -148,7 +152,7 @@ def _job(server: Server, argv: list[str]) -> Job:
     script = "" if command else _script(words[0]) if words else sys.stdin.read()
     prefix = next((value for option, value in options if option == "C"), "#PBS")
     own = list(_directives(script, prefix)) if prefix else []
-    wanted = _merge(options, own)
+    wanted = merge(options, own)
     name = Path(words[0]).name if words and not command else "STDIN"
     name = Path(command[0]).name if command else name
     return _accept(server, wanted, " ".join(argv), script, command, name)
@@ -185,7 +189,7 @@ def _directives(script: str, prefix: str) -> Iterator[tuple[str, str]]:
             return
 
 
-def _merge(options: list[tuple[str, str]], own: list[tuple[str, str]]) -> dict[str, Any]:
+def merge(options: list[tuple[str, str]], own: list[tuple[str, str]]) -> dict[str, Any]:
     """What the command line says wins over the script; of resources, one by one."""
     found: dict[str, Any] = {letter: {} for letter in _MANY}
     for letter, value in (*own, *options):
@@ -215,13 +219,13 @@ def _illegal(letter: str, before: str = "") -> Refusal:
 def _accept(
     server: Server, wanted: dict[str, Any], arguments: str, script: str, command: list[str], name: str
 ) -> Job:
+    state = server.state
     name = wanted.get("N", name)
     array, limit = _array(server, wanted)
     _check_values(name, wanted)
     resources = _resources(wanted["l"])
     needs = _needs(wanted["W"].get("depend", ""))
-    state = server.state
-    queue = _queue(server, wanted.get("q", "workq"), resources)
+    queue = _queue(server, wanted.get("q", state["default_queue"]), resources)
     if state["hook"]:
         raise Refusal(32, f"qsub: {state['hook']}\n")
     waiting = sum(job["attr"]["job_state"] not in servers.OVER for job in server.jobs.values())
@@ -241,7 +245,7 @@ def _accept(
         "project": wanted.get("P", "_pbs_project_default"), "Submit_Host": state["host"],
     }  # fmt: skip
     for letter, stream in (("o", "Output_Path"), ("e", "Error_Path")):
-        attr[stream] = _path(wanted.get(letter, ""), workdir, state["host"], f"{name}.{letter}{suffix}")
+        attr[stream] = path(wanted.get(letter, ""), workdir, state["host"], f"{name}.{letter}{suffix}")
     given = {"A": "Account_Name", "S": "Shell_Path_List", "M": "Mail_Users"}
     attr.update({attribute: wanted[letter] for letter, attribute in given.items() if letter in wanted})
     attr.update({key: value for key, value in wanted["W"].items() if key in {"umask", "group_list"}})
@@ -256,16 +260,16 @@ def _accept(
         attr.update({"max_run_subjobs": limit} if limit else {})
     job: Job = {
         "number": number, "attr": attr, "array": array, "limit": limit, "tasks": {}, "needs": needs, "argv": command,
-        "script": "", "home": os.environ.get("HOME", "/"), "env": dict(os.environ) if "V" in wanted else {},
+        "script": "", "select": resources["select"], "place": resources["place"], "home": os.environ.get("HOME", "/"), "env": dict(os.environ) if "V" in wanted else {},
     }  # fmt: skip
     if not command:
-        job["script"] = _keep(server.root, number, script)
+        job["script"] = keep(server.root, number, script)
     _bind(server, job)
     server.jobs[str(number)] = job
     return job
 
 
-def _keep(root: Path, number: int, script: str) -> str:
+def keep(root: Path, number: int, script: str) -> str:
     (root / "spool").mkdir(exist_ok=True)
     file = root / "spool" / f"{number}.SC"
     file.write_bytes(script.encode("utf-8", "surrogateescape"))
@@ -475,7 +479,7 @@ def _variables(wanted: dict[str, Any], workdir: str, queue: str, host: str) -> d
     }  # fmt: skip
 
 
-def _path(asked: str, workdir: str, host: str, name: str) -> str:
+def path(asked: str, workdir: str, host: str, name: str) -> str:
     if not asked:
         return f"{host}:{workdir}/{name}"
     return asked if re.match(r"[\w.-]+:/", asked) else f"{host}:{os.path.join(workdir, asked)}"  # noqa: PTH118
@@ -582,7 +586,7 @@ def attributes(server: Server, job: Job, index: int | None) -> Attributes:
         gone = [one for one in servers.in_state(job, {"X", "F"}) if not (over and "where" in job["tasks"][str(one)])]
         counts = (len(waiting), len(servers.in_state(job, {"R"})), len(servers.in_state(job, {"E"})), len(gone))
         attr["array_state_count"] = "Queued:{} Running:{} Exiting:{} Expired:{}".format(*counts)
-        attr["array_indices_remaining"] = _ranges(waiting, job["array"]) or "-"
+        attr["array_indices_remaining"] = servers.ranges(waiting, job["array"][1] - job["array"][0]) or "-"
     elif index is not None:
         one = job["tasks"].get(str(index))
         if one and "where" in one:
@@ -609,19 +613,6 @@ def _shown(server: Server, name: str, value: Any) -> Any:
     for real, instead in server.state["show"]:
         text = text.replace(real, instead)
     return text
-
-
-def _ranges(some: list[int], every: list[int]) -> str:
-    """`1,3-5`, as runs of the array's own indices."""
-    step = every[1] - every[0]
-    runs: list[list[int]] = []
-    for index in some:
-        if runs and index == runs[-1][-1] + step:
-            runs[-1].append(index)
-        else:
-            runs.append([index])
-    suffix = f":{step}" if step > 1 else ""
-    return ",".join(f"{run[0]}-{run[-1]}{suffix}" if len(run) > 1 else str(run[0]) for run in runs)
 
 
 def _dsv(head: str, name: str, attr: Attributes, delimiter: str) -> str:
@@ -696,7 +687,7 @@ def _about(server: Server) -> Attributes:
     history = {"job_history_enable": "True", "job_history_duration": "336:00:00"} if state["history"] else {}
     return {
         "server_state": "Active", "server_host": state["server"], "scheduling": str(state["scheduling"]),
-        "total_jobs": len(jobs), "state_count": _counts(jobs), "default_queue": "workq",
+        "total_jobs": len(jobs), "state_count": _counts(jobs), "default_queue": state["default_queue"],
         "max_array_size": state["max_array_size"], "pbs_version": VERSION, **history,
     }  # fmt: skip
 

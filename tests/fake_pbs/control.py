@@ -23,7 +23,7 @@ COMMANDS = ("qsub", "qstat", "qselect", "qdel", "qhold", "qrls", "qrerun", "pbsn
 class FakePbs:
     """A PBS in a folder; `bin` belongs first on PATH."""
 
-    def __init__(self, root: Path, **settings: Any) -> None:
+    def __init__(self, root: Path, dialect: str = server.OPENPBS, **settings: Any) -> None:
         self.root = root
         self.bin = root / "bin"
         self.bin.mkdir(parents=True)
@@ -32,7 +32,8 @@ class FakePbs:
             words = shlex.join([sys.executable, "-S", str(PROGRAM), name])
             file.write_text(f'#!/bin/sh\nFAKE_PBS={shlex.quote(str(root))} exec {words} "$@"\n')
             file.chmod(0o755)
-        (root / "state.json").write_text(json.dumps({**server.DEFAULT, **settings}))
+        default = server.AS_TORQUE if dialect == server.TORQUE else server.DEFAULT
+        (root / "state.json").write_text(json.dumps({**default, **settings}))
         os.mkfifo(root / "news")
         self._news = os.open(root / "news", os.O_RDONLY | os.O_NONBLOCK)
 
@@ -95,6 +96,17 @@ class FakePbs:
         ready, _, _ = select.select([self._news], [], [], seconds)
         if ready:
             os.read(self._news, 4096)
+
+    def wait(self, *native_ids: str) -> None:
+        """Wait until what runs, or these of it, has ended; the server has not seen it yet."""
+        numbers = {int(number(native_id)) for native_id in native_ids}
+        while any(
+            run.ended(self.root, job["number"], index) is None
+            for job in self.jobs()
+            for index, one in server.parts(job)
+            if one["attr"]["job_state"] == "R" and job["number"] in (numbers or {job["number"]})
+        ):
+            self.pause(10)
 
     def close(self) -> None:
         """End all processes."""

@@ -24,8 +24,8 @@ Attributes = dict[str, Any]
 OPENPBS, TORQUE = "openpbs", "torque"
 # job.h of OpenPBS; TORQUE's are the same.
 QUEUED, HELD, WAITS, TIMED, STARTING, RUNNING, EXITING, BEGUN = 10, 20, 22, 30, 41, 42, 51, 70
-TERMINATED, FINISHED, FAILED, COMPLETE = 91, 92, 93, 59
-OVER = {"F", "X", "C"}
+TERMINATED, FINISHED, FAILED = 91, 92, 93
+OVER = {"F", "X"}  # both are C in TORQUE
 # Seconds for which a server tries to deliver output to a folder that is not there.
 _DELIVERY = 32
 # Seconds after which a node tells of the job that it runs.
@@ -42,7 +42,9 @@ DEFAULT: dict[str, Any] = {
     "clock": 0.0,
     "tick": 0.0,  # seconds that each command takes
     "real": False,  # the clock never falls behind the machine's
+    "address": "10.77.0.21",
     "next": 1,
+    "default_queue": "workq",
     "history": True,
     "scheduling": True,
     "max_array_size": 10000,
@@ -69,6 +71,22 @@ DEFAULT: dict[str, Any] = {
     "hook": "",  # what a hook of the site says to each submission
     "ports": False,  # no reserved port is free: each command waits for 61 s
 }
+
+AS_TORQUE: dict[str, Any] = {
+    **DEFAULT,
+    "dialect": TORQUE,
+    "server": "thead",
+    "host": "thead",
+    "user": "hpc",
+    "default_queue": "batch",
+    "queues": {
+        "batch": {
+            "queue_type": "Execution", "resources_max": {"walltime": "02:00:00"}, "mtime": 1795285467, "enabled": "True",
+            "started": "True",
+        }
+    },
+    "nodes": {"tn1": {"ncpus": 4}, "tn2": {"ncpus": 4}},
+}  # fmt: skip
 
 
 @contextmanager
@@ -129,12 +147,19 @@ class Server:
             for index, one in parts(job):
                 if one["attr"]["job_state"] in {"R", "E"}:
                     self._look(job, index, one)
+        if self.torque:
+            self._forget_completed()
         for job in list(self.jobs.values()):
             self._route(job)
             self._consider(job)
         if self.state["scheduling"]:
             for job in list(self.jobs.values()):
                 self._start_what_may(job)
+
+    def _forget_completed(self) -> None:
+        for number, job in list(self.jobs.items()):
+            if job["attr"]["job_state"] in OVER and self.now - job["attr"]["mtime"] > _KEEP_COMPLETED:
+                del self.jobs[number]
 
     def _route(self, job: Job) -> None:
         queue = self.state["queues"][job["attr"]["queue"]]
@@ -147,15 +172,15 @@ class Server:
         if attr["job_state"] not in {"H", "W"}:
             return
         verdict = self._verdict(job)
-        if verdict is False:
-            self.abort(job)
+        if isinstance(verdict, int):
+            self.abort(job, verdict)
             return
-        waited = verdict and "s" in attr["Hold_Types"]
+        waited = verdict == "yes" and "s" in attr["Hold_Types"]
         if waited:
             attr["Hold_Types"] = attr["Hold_Types"].replace("s", "") or "n"
             attr.pop("depend", None)
         if attr["Hold_Types"] != "n":
-            attr.update(job_state="H", substate=WAITS if verdict is None else HELD)
+            attr.update(job_state="H", substate=HELD if verdict == "yes" else WAITS)
         elif attr.get("Execution_Time", 0) > self.now:
             attr.update(job_state="W", substate=TIMED)
         else:
@@ -164,36 +189,35 @@ class Server:
             # An array that was held has none.
             attr.update({} if released else {"etime": self.now})
 
-    def _verdict(self, job: Job) -> bool | None:
-        """Whether the jobs that it waits for let it run: yes, never, not yet."""
+    def _verdict(self, job: Job) -> str | int:
+        """Whether the jobs that it waits for let it run: yes, not yet, or the one because of which it never can."""
         waits = False
         for kind, numbers in job["needs"]:
             for number in numbers:
                 parent = self.jobs.get(str(number))
                 if parent is None:
-                    return False  # an unknown job never ends
+                    return int(number)  # an unknown job never ends
                 state = parent["attr"]["job_state"]
                 if kind.startswith("after") and kind in {"after", "afterstartarray"}:
                     waits = waits or state in {"Q", "H", "W"}
                 elif state not in OVER:
                     waits = True
                 elif not self._lets(kind.removesuffix("array"), parent):
-                    return False
-        return None if waits else True
+                    return int(number)
+        return "not yet" if waits else "yes"
 
     def _lets(self, kind: str, parent: Job) -> bool:
-        codes = [one["attr"].get(self.exit_status, None) for _, one in parts(parent)] or [None]
+        codes = [one["attr"].get("Exit_status", None) for _, one in parts(parent)] or [None]
         good = all(code == 0 for code in codes)
         return {"afterok": good, "afternotok": not good}.get(kind, True)
 
-    @property
-    def exit_status(self) -> str:
-        """How the attribute is called."""
-        return "exit_status" if self.torque else "Exit_status"
-
-    def abort(self, job: Job) -> None:
-        """Remove a job that can never run: no exit status, no comment."""
-        job["attr"].update(job_state="F", substate=FINISHED, mtime=self.now, history_timestamp=self.now)
+    def abort(self, job: Job, parent: int) -> None:
+        """Remove a job that can never run; OpenPBS does so without a word."""
+        attr = job["attr"]
+        if self.torque:
+            name = self.name(self.jobs[str(parent)])
+            attr.update(Exit_status=271, comment=f"Job deleted as result of dependency on job {name}")
+        attr.update(job_state="F", substate=FINISHED, mtime=self.now, history_timestamp=self.now)
         self._forget_without_history(job)
 
     def _forget_without_history(self, job: Job) -> None:
@@ -213,27 +237,29 @@ class Server:
         for index in waiting(job) if job["array"] else [None]:
             if job["array"] and job["limit"] and len(in_state(job, {"R", "E"})) >= job["limit"]:
                 return
-            where, why = self._place(attr["Resource_List"])
+            where, why = self._place(job["select"], job["place"])
             if not where:
                 if attr["job_state"] == "Q":
                     attr["comment"] = why
                 return
             self._start(job, index, where)
 
-    def _place(self, asked: Attributes) -> tuple[list[tuple[str, Attributes]], str]:
+    def _place(self, select: str, place: str) -> tuple[list[tuple[str, Attributes]], str]:
         """Which chunk goes where; if there is no room, why not."""
         total = {name: int(node["ncpus"]) for name, node in self.state["nodes"].items()}
         free = {name: count - sum(chunk["ncpus"] for chunk in self._on(name)) for name, count in total.items()}
         chunks = [
             {"ncpus": int(chunk.get("ncpus", 1)), "of": chunk}
-            for count, chunk in read_select(asked["select"])
+            for count, chunk in read_select(select)
             for _ in range(count)
         ]
-        apart = asked["place"].startswith("scatter")
+        apart = place.startswith("scatter")
         where: list[tuple[str, Attributes]] = []
         for chunk in chunks:
             taken = {name for name, _ in where} if apart else set()
             fits = [name for name in free if free[name] >= chunk["ncpus"] and name not in taken]
+            if not fits and self.torque:
+                return [], "Not Running: Not enough of the right type of nodes are available"
             if not fits:
                 most = max(total.values())
                 if all(chunk["ncpus"] > count for count in total.values()):
@@ -263,29 +289,35 @@ class Server:
         if index is not None:
             self._begin_array(job)
             one = job["tasks"][str(index)] = {"attr": self._task(job, index)}
-        slots: dict[str, int] = {}
-        hosts = []
-        for name, chunk in where:
-            used = {taken["slot"] for taken in self._on(name)}
-            slot = next(n for n in range(10_000) if n not in used and n > slots.get(name, -1))
-            slots[name] = chunk["slot"] = slot
-            hosts.append(f"{name}/{slot}" + (f"*{chunk['ncpus']}" if chunk["ncpus"] > 1 else ""))
+        hosts = "+".join(f"{name}/{self._seat(name, chunk)}" for name, chunk in where)
         one["where"] = where
         attr = one["attr"]
         vnodes = "+".join(f"({name}{_vnode(chunk['of'])})" for name, chunk in where)
         attr.update(
-            job_state="R", substate=STARTING, exec_host="+".join(hosts), exec_vnode=vnodes, stime=self.now,
+            job_state="R", substate=STARTING, exec_host=hosts, exec_vnode=vnodes, stime=self.now,
             mtime=self.now, run_count=int(attr.get("run_count", 0)) + 1,
-            comment=f"Job run at {time.strftime('%a %b %d at %H:%M', time.localtime(self.now))} on {vnodes}",
+            comment=f"Job started on {self._today}" if self.torque else f"Job run at {self._today} on {vnodes}",
         )  # fmt: skip
         one["pid"] = run.start(self, job, index, one)
+        attr.update({"session_id": one["pid"]} if self.torque else {})
+
+    @property
+    def _today(self) -> str:
+        return time.strftime("%a %b %d at %H:%M", time.localtime(self.now))
+
+    def _seat(self, node: str, chunk: Attributes) -> str:
+        """The place on the node: OpenPBS counts chunks, TORQUE cores."""
+        taken = {slot for other in self._on(node) for slot in other.get("slots", ())}
+        free = [slot for slot in range(10_000) if slot not in taken]
+        chunk["slots"] = slots = free[: chunk["ncpus"] if self.torque else 1]
+        if self.torque:
+            return ranges(slots)
+        return f"{slots[0]}" + (f"*{chunk['ncpus']}" if chunk["ncpus"] > 1 else "")
 
     def _begin_array(self, job: Job) -> None:
         if job["attr"]["job_state"] != "B":
-            at = time.strftime("%a %b %d at %H:%M", time.localtime(self.now))
-            job["attr"].update(
-                job_state="B", substate=BEGUN, stime=self.now, mtime=self.now, comment=f"Job Array Began at {at}"
-            )
+            began = f"Job Array Began at {self._today}"
+            job["attr"].update(job_state="B", substate=BEGUN, stime=self.now, mtime=self.now, comment=began)
 
     def _task(self, job: Job, index: int) -> Attributes:
         """What a task that runs has for itself."""
@@ -308,7 +340,7 @@ class Server:
             ended = 0
         if ended is None:
             self._limit(one)
-            if attr["substate"] == STARTING and self.now >= attr["stime"] + _FIRST_NEWS:
+            if not self.torque and attr["substate"] == STARTING and self.now >= attr["stime"] + _FIRST_NEWS:
                 attr.update(
                     substate=RUNNING, mtime=attr["stime"] + _FIRST_NEWS, session_id=one["pid"], jobdir=job["home"],
                     resources_used=used(one, 0),
@@ -317,7 +349,7 @@ class Server:
         run.kill(one, signal.SIGKILL)  # what it left behind
         attr.setdefault("jobdir", job["home"])
         attr["resources_used"] = {**used(one, self.now - attr["stime"]), **one.get("used", {})}
-        attr.update({self.exit_status: self._code(job, one, ended), "mtime": self.now})
+        attr.update({"Exit_status": self._code(job, one, ended), "mtime": self.now})
         if run.deliver(self.root, job, index, attr):
             self._finish(job, index, one, delivered=True)
         else:
@@ -345,14 +377,16 @@ class Server:
             return int(one["forced"])
         if one.get("why") == "walltime":
             return -11 if self.torque else -29
+        if one.get("why") == "deleted" and self.torque:
+            return 256 + signal.SIGTERM
         if one.get("why") == "deleted":
             return 256 + (signal.SIGKILL if one.get("killed") else signal.SIGTERM)
         # The shell that a script runs under has codes of its own for signals; below `--` there is none.
-        return ended if ended >= 0 else (256 if job["argv"] or self.torque else 128) - ended
+        return ended if ended >= 0 else (256 if job["argv"] else 128) - ended
 
     def _finish(self, job: Job, index: int | None, one: Job, *, delivered: bool) -> None:
         attr = one["attr"]
-        code = attr[self.exit_status]
+        code = attr["Exit_status"]
         deleted = one.get("why") == "deleted"
         substate = TERMINATED if deleted else FAILED if code else FINISHED
         words = {-29: "and exceeded resource walltime", -27: "and exceeded resource mem"}
@@ -361,7 +395,7 @@ class Server:
             job_state="F" if index is None else "X", substate=substate, obittime=self.now, mtime=self.now,
             history_timestamp=self.now, Stageout_status=int(delivered),
         )  # fmt: skip
-        if not deleted:
+        if not deleted and not self.torque:
             attr["comment"] += f" {end}"
         if index is None:
             self._forget_without_history(job)
@@ -370,10 +404,10 @@ class Server:
 
     def _end_array(self, job: Job, last: Attributes) -> None:
         """A task has ended; was it the last one?"""
-        code = last[self.exit_status]
+        code = last["Exit_status"]
         job["attr"].update({
             "mtime": self.now, "Stageout_status": last["Stageout_status"],
-            self.exit_status: 0 if code == 0 else 1 if code > 0 else 2,
+            "Exit_status": 0 if code == 0 else 1 if code > 0 else 2,
         })  # fmt: skip
         self.close_array(job)
 
@@ -382,7 +416,7 @@ class Server:
         if waiting(job) or in_state(job, {"R", "E"}):
             return
         attr = job["attr"]
-        codes = [one["attr"].get(self.exit_status, 0) for _, one in parts(job) if "where" in one]
+        codes = [one["attr"].get("Exit_status", 0) for _, one in parts(job) if "where" in one]
         deleted = job.get("why") == "deleted"
         substate = TERMINATED if deleted else FAILED if any(codes) else FINISHED
         end = "terminated" if deleted else "failed" if any(codes) else "finished"
@@ -405,7 +439,7 @@ class Server:
         if not job["array"] and job["attr"]["job_state"] not in {"R", "E"}:
             attr = job["attr"]
             attr.update(job_state="F", substate=TERMINATED, mtime=self.now, history_timestamp=self.now)
-            if "comment" in attr:
+            if "comment" in attr and not self.torque:
                 attr["comment"] += " and terminated"
             self._forget_without_history(job)
             return
@@ -429,7 +463,7 @@ class Server:
         return True
 
     def _delete_running(self, one: Job) -> None:
-        if "term" not in one:
+        if "term" not in one and not self.torque:
             one["attr"]["comment"] += f" and terminated by {self.owner}"
         self.tell_to_end(one, "deleted")
 
@@ -437,7 +471,7 @@ class Server:
 # What an array has, and its tasks have not.
 _OF_PARENT = {
     "Checkpoint", "Hold_Types", "Submit_arguments", "array", "array_indices_submitted", "max_run_subjobs", "comment", "stime",
-    "Exit_status", "exit_status", "Stageout_status", "depend",
+    "Exit_status", "Stageout_status", "depend",
 }  # fmt: skip
 
 
@@ -464,6 +498,18 @@ def used(one: Job, walltime: int) -> Attributes:
     return {
         "cpupercent": 0, "cput": "00:00:00", "mem": "0kb", "ncpus": cpus, "vmem": "0kb", "walltime": clock(walltime),
     }  # fmt: skip
+
+
+def ranges(some: list[int], step: int = 1) -> str:
+    """`1,3-5`, or with a step `1,3-7:2`."""
+    runs: list[list[int]] = []
+    for index in some:
+        if runs and index == runs[-1][-1] + step:
+            runs[-1].append(index)
+        else:
+            runs.append([index])
+    suffix = f":{step}" if step > 1 else ""
+    return ",".join(f"{found[0]}-{found[-1]}{suffix}" if len(found) > 1 else str(found[0]) for found in runs)
 
 
 def clock(duration: int) -> str:

@@ -17,38 +17,67 @@ from tests.fake_pbs.control import FakePbs
 from tests.fake_pbs.server import parts
 from tests.pbs_recorded import Recording, recording
 
-NODE = {"ncpus": 4, "mem": "24684096kb"}
+Jobs = dict[str, dict[str, Any]]
+
+
+def shown_in(text: str) -> Jobs:
+    """The attributes in what qstat printed, as JSON or as text."""
+    if text.startswith("{"):
+        found: Jobs = json.loads(text)["Jobs"]
+        return found
+    blocks = re.split(r"^Job Id: ", text.replace("\n\t", ""), flags=re.MULTILINE)[1:]
+    jobs: Jobs = {}
+    for block in blocks:
+        attributes: dict[str, Any] = {}
+        for key, value in re.findall(r"^    ([\w.]+) = (.*)$", block, re.MULTILINE):
+            name, _, part = key.partition(".")
+            attributes.update({name: {**attributes.get(name, {}), part: value}} if part else {name: value})
+        jobs[block.partition("\n")[0]] = attributes
+    return jobs
+
+
+def epoch(when: str) -> float:
+    return float(calendar.timegm(time.strptime(when)))
 
 
 class Scene:
     """The fake, in the place of the server of the recordings: the same user, folders, names and times."""
 
-    def __init__(self, folder: Path) -> None:
-        self.home = folder / "home"
-        self.work = self.home / "w"
+    user, folder, programs = "pat", "w", "/opt/pbs/bin"
+    path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    node = {"ncpus": 4, "mem": "24684096kb"}  # noqa: RUF012 - nobody changes it
+    dialect = "openpbs"
+
+    def __init__(self, root: Path) -> None:
+        self.home = root / "home"
+        self.work = self.home / self.folder
         self.work.mkdir(parents=True)
-        self.pbs = FakePbs(folder / "pbs")
-        self.pbs.set(show=[[str(self.home), "/home/pat"], [str(self.pbs.bin), "/opt/pbs/bin"]])
+        self.pbs = FakePbs(root / "pbs", self.dialect)
+        self.pbs.set(show=[[str(self.home), f"/home/{self.user}"], [str(self.pbs.bin), self.programs]])
+        self.environment = {
+            "HOME": str(self.home), "LANG": "C.UTF-8", "LOGNAME": self.user, "SHELL": "/bin/bash", "TZ": "UTC",
+            "PATH": f"{self.pbs.bin}:{self.path}",
+        }  # fmt: skip
 
     def run(self, command: str) -> tuple[str, str, int]:
         """One command line, as the user of the recordings."""
-        environment = {
-            "HOME": str(self.home), "LANG": "C.UTF-8", "LOGNAME": "pat", "SHELL": "/bin/bash", "TZ": "UTC",
-            "PATH": f"{self.pbs.bin}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        }  # fmt: skip
         done = subprocess.run(
-            ["bash", "-c", command.replace("/home/pat", str(self.home))],
-            capture_output=True, cwd=self.work, env=environment, check=False, timeout=60,
+            ["bash", "-c", command.replace(f"/home/{self.user}", str(self.home))],
+            stdin=subprocess.DEVNULL, capture_output=True, cwd=self.work, env=self.environment, check=False, timeout=60,
         )  # fmt: skip
         out, err = (stream.decode("utf-8", "surrogateescape") for stream in (done.stdout, done.stderr))
         return out, err, done.returncode
 
+    def told(self, case: str) -> Recording:
+        return recording(case, self.dialect)
+
     def replay(self, case: str) -> None:
         """Run what was recorded, and compare all that comes out."""
-        told = recording(case)
+        told = self.told(case)
         for name, text in told.files.items():
-            (self.work / name).write_text(text)
-        if accepted := re.match(r"(\d+)(?:\[\])?\.pbshead\n", told.out):
+            # How long a job really takes is not what is compared.
+            (self.work / name).write_text(re.sub(r"^sleep [15]$", "true", text, flags=re.MULTILINE))
+        if accepted := re.match(r"(\d+)(?:\[\])?\.\w+\n", told.out):
             self.pbs.set(next=int(accepted[1]))
         if when := re.search(r'"timestamp":\t(\d+)', told.out):
             self.pbs.set(clock=float(when[1]))
@@ -56,7 +85,7 @@ class Scene:
 
     def at(self, when: str) -> None:
         """It is that time (`Fri Nov 20 23:59:37 2026`), and the server looks around."""
-        self.pbs.set(clock=float(calendar.timegm(time.strptime(when))))
+        self.pbs.set(clock=epoch(when))
         with self.pbs.opened() as server:
             server.step()
 
@@ -65,44 +94,44 @@ class Scene:
 
         `submitted` is a case or the arguments of qsub, `after` what else was done right then.
         """
-        jobs: dict[str, dict[str, Any]] = json.loads(recording(shown).out)["Jobs"]
+        jobs = shown_in(self.told(shown).out)
         job = next(iter(jobs.values()))
-        nodes = re.findall(r"\((\w+):", json.dumps([one.get("exec_vnode", "") for one in jobs.values()]))
-        self.pbs.set(nodes={name: NODE for name in nodes or ["pbsn1", "pbsn2", "pbsn3"]}, scheduling=False)
-        self.pbs.set(clock=float(calendar.timegm(time.strptime(job["ctime"]))))
+        nodes = re.findall(r"(\w+)/", "+".join(one.get("exec_host", "") for one in jobs.values()))
+        if nodes:
+            self.pbs.set(nodes={name: self.node for name in nodes})
+        self.pbs.set(clock=epoch(job["ctime"]), scheduling=False)
         if submitted.startswith("-"):
-            self.pbs.set(next=int(next(iter(jobs)).partition("[")[0]))
-            assert self.run(f"qsub {submitted}") == (f"{next(iter(jobs))}\n", "", 0)
+            self.pbs.set(next=int(re.split(r"\W", next(iter(jobs)))[0]))
+            assert self.run(f"qsub {submitted}")[1:] == ("", 0)
         else:
             self.replay(submitted)
         for case in after:
             self.replay(case)
         self.pbs.set(scheduling=True)
-        self.at(job.get("stime") or job["mtime"])
+        self.at(job.get("stime") or job.get("start_time") or job["mtime"])
         self.patch(jobs)
-        if "session_id" in json.dumps(jobs):
+        if self.dialect == "openpbs" and any("session_id" in one for one in jobs.values()):
             self.pbs.elapse(2)
             self.at(time.asctime(time.gmtime(self.clock())))
             self.patch(jobs)
-        if "obittime" in job:
-            self.end(job)
+        self.end(job)
         self.replay(shown)
 
     def end(self, job: dict[str, Any]) -> None:
         """It ends when it did, by itself or by its walltime."""
-        if job["Exit_status"] in {-29, 2}:
-            self.pbs.set(clock=float(calendar.timegm(time.strptime(job["obittime"])) - 1))
-            self.at(time.asctime(time.gmtime(self.clock())))
-        running = sum(one["attr"]["job_state"] == "R" for found in self.pbs.jobs() for _, one in parts(found))
-        while len(list((self.pbs.root / "ends").iterdir())) < running:
-            self.pbs.pause(10)
-        self.at(job["obittime"])
+        ended = job.get("obittime") or job.get("comp_time")
+        if not ended:
+            return
+        if int(job.get("Exit_status", job.get("exit_status", 0))) in {-29, -11, 2}:
+            self.at(time.asctime(time.gmtime(epoch(ended) - 1)))
+        self.pbs.wait()
+        self.at(ended)
 
     def clock(self) -> float:
         with self.pbs.opened() as server:
             return float(server.state["clock"])
 
-    def patch(self, jobs: dict[str, dict[str, Any]]) -> None:
+    def patch(self, jobs: Jobs) -> None:
         """What no two runs have in common: the process, what it used, the place on the node."""
         with self.pbs.opened() as server:
             for found in server.jobs.values():
@@ -111,6 +140,14 @@ class Scene:
                     one["used"] = told.get("resources_used", one.get("used", {}))
                     own = {name: told[name] for name in ("session_id", "exec_host") if name in told and name in one["attr"]}
                     one["attr"].update(own)
+                    one["total_runtime"] = told.get("total_runtime", one.get("total_runtime", ""))
+
+
+class TorqueScene(Scene):
+    """The same for TORQUE."""
+
+    user, folder, programs, path, dialect = "hpc", "tq/rec", "/opt/torque/bin", "/usr/local/bin:/usr/bin:/bin", "torque"
+    node = {"ncpus": 4}  # noqa: RUF012 - nobody changes it
 
 
 @pytest.fixture
@@ -217,20 +254,20 @@ def test_tasks_that_are_deleted_before_they_ran(scene: Scene) -> None:
 
 
 def test_tasks_that_are_deleted_before_they_ran_after_the_end(scene: Scene) -> None:
-    scene.pbs.set(nodes={"pbsn1": NODE})
+    scene.pbs.set(nodes={"pbsn1": Scene.node})
     scene.at("Sat Nov 21 00:02:22 2026")
     scene.replay("array_submit_held")
     assert scene.run("qdel '149[2].pbshead'; qdel '149[1-2].pbshead'") == ("", "", 0)
     scene.at("Sat Nov 21 00:02:31 2026")
     assert scene.run("qrls '149[].pbshead'") == ("", "", 0)
-    jobs = json.loads(recording("array_F_held").out)["Jobs"]
+    jobs = shown_in(recording("array_F_held").out)
     scene.patch(jobs)
     scene.end(jobs["149[].pbshead"])
     scene.replay("array_F_held")
 
 
 def test_deletion(scene: Scene) -> None:
-    scene.pbs.set(nodes={"pbsn2": NODE})
+    scene.pbs.set(nodes={"pbsn2": Scene.node})
     scene.at("Fri Nov 20 23:59:37 2026")
     scene.replay("state_submit_delrun")
     scene.at("Fri Nov 20 23:59:38 2026")
@@ -239,11 +276,10 @@ def test_deletion(scene: Scene) -> None:
     scene.replay("qdel_running")
     scene.replay("qdel_queued")
     for case in ("qstat_json_F_delrun", "qstat_json_F_delq"):
-        jobs = json.loads(recording(case).out)["Jobs"]
+        jobs = shown_in(recording(case).out)
         scene.patch(jobs)
         (job,) = jobs.values()
-        if "obittime" in job:
-            scene.end(job)
+        scene.end(job)
         scene.replay(case)
 
 
@@ -272,7 +308,7 @@ HISTORY_OFF = "qstat qstat_x qstat_x_plain qstat_x_all qstat_x_unknown"
 
 
 def test_without_history(scene: Scene) -> None:
-    scene.pbs.set(history=False, nodes={"pbsn1": NODE})
+    scene.pbs.set(history=False, nodes={"pbsn1": Scene.node})
     scene.at("Fri Nov 20 23:48:58 2026")
     scene.replay("hist_off_qsub")
     scene.pbs.pause(10)
@@ -282,19 +318,20 @@ def test_without_history(scene: Scene) -> None:
 
 
 def test_a_running_job_without_history(scene: Scene) -> None:
-    scene.pbs.set(history=False, nodes={"pbsn1": NODE})
+    scene.pbs.set(history=False, nodes={"pbsn1": Scene.node})
     scene.at("Fri Nov 20 23:49:22 2026")
     scene.replay("hist_off_run_qsub")
     scene.replay("hist_off_qstat_running_x")
-    scene.patch(json.loads(recording("hist_off_qstat_running").out)["Jobs"])
+    scene.patch(shown_in(recording("hist_off_qstat_running").out))
     scene.replay("hist_off_qstat_running")
     scene.run("qdel 4.pbshead")
     scene.pbs.pause(10)
+    scene.pbs.elapse(1)
     assert scene.run("qstat -f 4.pbshead") == ("", "qstat: Unknown Job Id 4.pbshead\n", 153)
 
 
 def test_dependencies(scene: Scene) -> None:
-    scene.pbs.set(nodes={"pbsn1": NODE}, next=24)
+    scene.pbs.set(nodes={"pbsn1": Scene.node}, next=24)
     scene.at("Fri Nov 20 23:50:55 2026")
     # The parents wait, as those of the recording ran for a while.
     scene.pbs.set(scheduling=False)
@@ -306,13 +343,11 @@ def test_dependencies(scene: Scene) -> None:
     scene.replay("qstat_parent_depend_json")
     scene.pbs.set(scheduling=True)
     scene.at("Fri Nov 20 23:50:55 2026")
-    while len(list((scene.pbs.root / "ends").iterdir())) < 2:
-        scene.pbs.pause(10)
+    scene.pbs.wait()
     scene.at("Fri Nov 20 23:50:59 2026")
     for case in ("afterok", "afterany"):
-        scene.patch(json.loads(recording(f"qstat_after_parent_{case}").out)["Jobs"])
-    while len(list((scene.pbs.root / "ends").iterdir())) < 5:
-        scene.pbs.pause(10)
+        scene.patch(shown_in(recording(f"qstat_after_parent_{case}").out))
+    scene.pbs.wait()
     scene.at("Fri Nov 20 23:51:00 2026")
     for case in ("afternotok_bad", "afterok_bad", "afterok", "afterany"):
         scene.replay(f"qstat_after_parent_{case}")
@@ -338,8 +373,7 @@ def test_several_ids(scene: Scene) -> None:
         scene.at(when)
         scene.run(f"echo true | qsub -f {options}")
         scene.at(when)
-    while not (scene.pbs.root / "ends/114").exists():
-        scene.pbs.pause(10)
+    scene.pbs.wait()
     cases = "E E_unknown E_unknown_first E_fin_nox dsv dsv_unknown"
     for case in cases.split():
         scene.replay(f"qstat_multi_{case}_master")
@@ -356,22 +390,19 @@ def test_the_line_that_is_asked_for(scene: Scene) -> None:
 def test_selection(scene: Scene) -> None:
     for case in "submit_queued submit_running submit_finishing submit_array".split():  # noqa: SIM905
         scene.replay(f"tag_{case}")
-    while not (scene.pbs.root / "ends/375").exists():
-        scene.pbs.pause(10)
+    scene.pbs.wait("375")
     for case in "qselect-N qselect-A qselect-P qselect_prefix qselect_combined qselect_T qselect_other_user".split():
         scene.replay(f"tag_{case}")
 
 
 def test_control(scene: Scene) -> None:
     scene.replay("ctl_submit_fin")
-    while not (scene.pbs.root / "ends/300").exists():
-        scene.pbs.pause(10)
+    scene.pbs.wait()
     for case in ("qdel_finished", "qdel_finished_x"):
         scene.replay(case)
     scene.pbs.set(next=302)
     scene.run("qsub -f -- /bin/true; qsub -h -- /bin/true; qdel 302; qdel 303")
-    while not (scene.pbs.root / "ends/302").exists():
-        scene.pbs.pause(10)
+    scene.pbs.wait()
     scene.replay("qhold_finished")
     scene.pbs.set(next=315)
     scene.run("qsub -f -q stoppedq -- /bin/true; qsub -f -- /bin/sleep 100")
@@ -383,3 +414,150 @@ def test_a_list_that_ends_with_an_unknown_job_crashes_the_server(scene: Scene) -
     scene.run("qsub -h -- /bin/true")
     assert scene.run("qdel 1 999999")[2] == 162
     assert scene.run("qstat")[2] == 255
+
+
+# ---------------------------------------------------------------------------------------------- TORQUE
+
+
+@pytest.fixture
+def torque(tmp_path: Path) -> Iterator[TorqueScene]:
+    scene = TorqueScene(tmp_path)
+    yield scene
+    scene.pbs.close()
+
+
+TORQUE_QSUB = """
+afterok_unknown afterany_unknown name_15 name_16 name_digit name_blank name_dash name_plus name_colon name_slash name_umlaut
+walltime_minutes walltime_days walltime_letters walltime_seconds walltime_hours walltime_none mem_fraction mem pmem
+queue_unknown resource_unknown too_long too_many_nodes too_many_cores array_step array_limit_0 bad_directive unknown_option
+no_script crlf empty bad_W priority account gpus variables
+""".split()
+
+
+@pytest.mark.parametrize("case", TORQUE_QSUB)
+def test_torque_refuses_and_accepts_as_the_real_one(torque: TorqueScene, case: str) -> None:
+    (torque.work / "s.sh").write_text("")
+    torque.replay(f"qsub_{case}")
+
+
+@pytest.mark.parametrize("case", "qstat qstat_all qsub qdel qselect qhold version".split())  # noqa: SIM905
+def test_torque_down(torque: TorqueScene, case: str) -> None:
+    (torque.work / "s.sh").write_text("true\n")
+    torque.pbs.set(down="stopped")
+    torque.replay(f"down_{case}")
+
+
+TORQUE_UNKNOWN = """
+qdel_unknown qdel_malformed qdel_none qrls_unknown qhold_unknown qrerun_unknown unknown malformed qselect_none qselect_x version
+""".split()
+
+
+@pytest.mark.parametrize("case", TORQUE_UNKNOWN)
+def test_torque_jobs_that_are_none(torque: TorqueScene, case: str) -> None:
+    torque.replay(case)
+
+
+def test_torque_server_and_queues(torque: TorqueScene) -> None:
+    torque.pbs.set(next=146)
+    torque.replay("server")
+    torque.replay("queues")
+    told = torque.told("pbsnodes").out
+    statuses = re.findall(r"status = (.*)", told)
+    torque.pbs.set(nodes={name: {"ncpus": 4, "status": text} for name, text in zip(("tn1", "tn2"), statuses, strict=True)})
+    torque.replay("pbsnodes")
+
+
+TORQUE_LIVES = [
+    ("qsub_ok", "C_ok"),
+    ("qsub_exit_7", "C_exit_7"),
+    ("qsub_kill_9", "C_kill_9"),
+    ("qsub_two_nodes", "C_two_nodes"),
+    ("qsub_array_list", "array_held_t"),
+    ("qsub_array_list", "array_task"),
+    ("qsub_array_of_one", "array_of_one_t"),
+]
+
+
+@pytest.mark.parametrize("cases", TORQUE_LIVES, ids=[cases[1] for cases in TORQUE_LIVES])
+def test_torque_lives(torque: TorqueScene, cases: tuple[str, ...]) -> None:
+    torque.live(*cases)
+
+
+def test_torque_deletion_by_the_walltime(torque: TorqueScene) -> None:
+    torque.live("qsub_walltime", "C_walltime")
+
+
+def test_torque_dependencies(torque: TorqueScene) -> None:
+    torque.pbs.set(nodes={"tn1": TorqueScene.node})
+    torque.at("Sat Nov 21 18:25:19 2026")
+    for case in ("array_list", "held", "afterok", "afterokarray", "afterok_failed"):
+        torque.replay(f"qsub_{case}")
+    for case in ("H_held", "H_depend", "H_depend_array"):
+        torque.replay(case)
+    torque.replay("qrls_parent")
+    torque.pbs.wait()
+    torque.at("Sat Nov 21 18:25:31 2026")
+    torque.patch(shown_in(torque.told("after_parent_afterok").out))
+    torque.pbs.wait()
+    torque.at("Sat Nov 21 18:25:32 2026")
+    torque.replay("after_parent_afterok")
+    torque.replay("after_parent_afternotok")
+
+
+def test_torque_arrays(torque: TorqueScene) -> None:
+    told = shown_in(torque.told("array_C_t").out)
+    torque.at("Sat Nov 21 18:25:19 2026")
+    torque.replay("qsub_array")
+    torque.pbs.wait()
+    torque.patch(told)
+    torque.pbs.set(scheduling=False)
+    torque.at("Sat Nov 21 18:25:20 2026")
+    torque.pbs.set(scheduling=True)
+    torque.at("Sat Nov 21 18:25:21 2026")
+    torque.pbs.wait()
+    torque.patch(told)
+    torque.at("Sat Nov 21 18:25:21 2026")
+    torque.replay("array_C_t")
+
+
+def test_torque_control(torque: TorqueScene) -> None:
+    torque.at("Sat Nov 21 18:25:19 2026")
+    torque.replay("qsub_ok")
+    torque.pbs.wait()
+    torque.replay("qsub_array_list")
+    torque.at("Sat Nov 21 18:25:28 2026")
+    torque.replay("qdel_task")
+    torque.replay("array_task_deleted_t")
+    for case in ("qdel_complete", "qhold_complete", "qrls_complete"):
+        torque.replay(case)
+    torque.pbs.set(next=194)
+    torque.run("qsub -h; qsub -h; echo sleep 100 | qsub")
+    for case in "qdel_mixed qdel_mixed_first qhold_held qrls qrls_unknown qhold_running qrerun_user".split():
+        torque.replay(case)
+    torque.run("echo sleep 100 | qsub -q batch")
+    torque.pbs.wait("195")
+    torque.pbs.set(next=195)
+    torque.run("echo sleep 100 | qsub")
+    torque.replay("qrls_not_held")
+
+
+def test_torque_deletion(torque: TorqueScene) -> None:
+    del torque.environment["TZ"]
+    torque.at("Sat Nov 21 18:25:27 2026")
+    torque.pbs.set(next=190)
+    torque.run("echo sleep 300 | qsub -N run")
+    torque.pbs.set(next=193)
+    torque.run("echo sleep 1 | qsub -N big -l nodes=2:ppn=4")
+    torque.pbs.set(next=194)
+    torque.run("qsub -N late -a 12312359")
+    torque.patch(shown_in(torque.told("R").out))
+    for case in ("R", "W_late", "short_id", "Q_big", "qselect_name", "other_server", "qdel_running", "R_deleted"):
+        torque.replay(case)
+    torque.pbs.wait()
+    torque.pbs.set(scheduling=False)
+    torque.patch(shown_in(torque.told("C_deleted").out))
+    torque.at("Sat Nov 21 18:25:28 2026")
+    for case in ("qdel_queued", "C_deleted", "C_deleted_queued"):
+        torque.replay(case)
+    torque.pbs.elapse(301)
+    assert torque.run("qstat -f 190")[2] == 153
