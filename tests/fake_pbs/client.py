@@ -216,9 +216,7 @@ def _illegal(letter: str, before: str = "") -> Refusal:
     return Refusal(2, f"{before}qsub: illegal -{letter} value\n{QSUB_USAGE}")
 
 
-def _accept(
-    server: Server, wanted: dict[str, Any], arguments: str, script: str, command: list[str], name: str
-) -> Job:
+def _accept(server: Server, wanted: dict[str, Any], arguments: str, script: str, command: list[str], name: str) -> Job:
     state = server.state
     name = wanted.get("N", name)
     array, limit = _array(server, wanted)

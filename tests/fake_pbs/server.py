@@ -52,10 +52,21 @@ DEFAULT: dict[str, Any] = {
     "kill_delay": 10,
     "queues": {
         "workq": {"queue_type": "Execution", "enabled": "True", "started": "True"},
-        "shortq": {"queue_type": "Execution", "resources_max": {"walltime": "01:00:00"}, "enabled": "True", "started": "True"},
+        "shortq": {
+            "queue_type": "Execution",
+            "resources_max": {"walltime": "01:00:00"},
+            "enabled": "True",
+            "started": "True",
+        },
         "stoppedq": {"queue_type": "Execution", "enabled": "True", "started": "False"},
         "disabledq": {"queue_type": "Execution", "enabled": "False", "started": "True"},
-        "aclq": {"queue_type": "Execution", "acl_user_enable": "True", "acl_users": "quinn", "enabled": "True", "started": "True"},
+        "aclq": {
+            "queue_type": "Execution",
+            "acl_user_enable": "True",
+            "acl_users": "quinn",
+            "enabled": "True",
+            "started": "True",
+        },
         "routeq": {"queue_type": "Route", "route_destinations": "workq", "enabled": "True", "started": "True"},
     },
     "nodes": {

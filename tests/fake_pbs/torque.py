@@ -84,7 +84,9 @@ def _options(argv: list[str]) -> tuple[list[tuple[str, str]], list[str]]:
         return split("qsub", argv, _QSUB)
     except Refusal as refusal:
         dash = "'-'" in refusal.text
-        raise Refusal(2, f"[{'a single - is not a valid option' if dash else refusal.text[:-1]}]\n{QSUB_USAGE}") from None
+        raise Refusal(
+            2, f"[{'a single - is not a valid option' if dash else refusal.text[:-1]}]\n{QSUB_USAGE}"
+        ) from None
 
 
 def _script(path: str) -> str:
@@ -143,7 +145,9 @@ def _accept(server: Server, wanted: dict[str, Any], argv: list[str], script: str
     for letter, stream in (("o", "Output_Path"), ("e", "Error_Path")):
         suffix = f"{number}-^array_index^" if array else str(number)
         joined = attr["Join_Path"] == "oe" and letter == "e"
-        path = client.path(wanted.get("o" if joined else letter, ""), workdir, state["host"], f"{name}.{letter}{suffix}")
+        path = client.path(
+            wanted.get("o" if joined else letter, ""), workdir, state["host"], f"{name}.{letter}{suffix}"
+        )
         attr[stream] = path
     if "A" in wanted:
         attr["Account_Name"] = wanted["A"]
@@ -412,7 +416,15 @@ def _queue(server: Server, name: str) -> Attributes:
 
 
 def _counts(jobs: list[Job]) -> str:
-    states = {"Transit": "T", "Queued": "Q", "Held": "H", "Waiting": "W", "Running": "R", "Exiting": "E", "Complete": "F"}
+    states = {
+        "Transit": "T",
+        "Queued": "Q",
+        "Held": "H",
+        "Waiting": "W",
+        "Running": "R",
+        "Exiting": "E",
+        "Complete": "F",
+    }
     return "".join(
         f"{word}:{sum(job['attr']['job_state'] == letter for job in jobs)} " for word, letter in states.items()
     )

@@ -138,7 +138,9 @@ class Scene:
                 for index, one in parts(found):
                     told = jobs.get(server.name(found, index), {})
                     one["used"] = told.get("resources_used", one.get("used", {}))
-                    own = {name: told[name] for name in ("session_id", "exec_host") if name in told and name in one["attr"]}
+                    own = {
+                        name: told[name] for name in ("session_id", "exec_host") if name in told and name in one["attr"]
+                    }
                     one["attr"].update(own)
                     one["total_runtime"] = told.get("total_runtime", one.get("total_runtime", ""))
 
@@ -406,7 +408,9 @@ def test_control(scene: Scene) -> None:
     scene.replay("qhold_finished")
     scene.pbs.set(next=315)
     scene.run("qsub -f -q stoppedq -- /bin/true; qsub -f -- /bin/sleep 100")
-    for case in "qhold_queued qhold_again qrls qrls_notheld qhold_system qhold_running qrerun_user qrerun_queued".split():
+    for (
+        case
+    ) in "qhold_queued qhold_again qrls qrls_notheld qhold_system qhold_running qrerun_user qrerun_queued".split():
         scene.replay(case)
 
 
@@ -463,7 +467,9 @@ def test_torque_server_and_queues(torque: TorqueScene) -> None:
     torque.replay("queues")
     told = torque.told("pbsnodes").out
     statuses = re.findall(r"status = (.*)", told)
-    torque.pbs.set(nodes={name: {"ncpus": 4, "status": text} for name, text in zip(("tn1", "tn2"), statuses, strict=True)})
+    torque.pbs.set(
+        nodes={name: {"ncpus": 4, "status": text} for name, text in zip(("tn1", "tn2"), statuses, strict=True)}
+    )
     torque.replay("pbsnodes")
 
 
