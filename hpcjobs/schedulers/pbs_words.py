@@ -85,6 +85,7 @@ _BY_WORDS = (
     ("illegal -N value", "choose another name: -J NAME"),
     ("name is too long", "choose a shorter name: -J NAME"),
     ("illegal -W value", "check -d"),
+    ("invalid job dependency", _BY_CODE[153]),
     ("Illegal attribute or resource value", _BY_CODE[166]),
     ("Unknown resource", _BY_CODE[187]),
     ("Unknown queue", _BY_CODE[170]),

@@ -54,14 +54,14 @@ def make_fake_pbs(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeP
     """Make a PBS of programs first on PATH, and a site `fake-pbs` that is asked without pauses."""
     made = []
 
-    def make(dialect: str = "openpbs", *, site: str = "", **settings: object) -> FakePbs:
+    def make(dialect: str = "openpbs", *, timeout: float = 20, **settings: object) -> FakePbs:
         user = pwd.getpwuid(os.getuid()).pw_name
         fake = FakePbs(home / "pbs", dialect, **{"user": user, "real": True, "kill_delay": 1, **settings})
         made.append(fake)
         monkeypatch.setenv("PATH", f"{fake.bin}:{os.environ['PATH']}")
         sites = home / ".hpcjobs/sites"
         sites.mkdir(parents=True)
-        text = f"extends: pbs\nscheduler: {{poll_interval: 0, timeout: 20, submit_timeout: 20{site and ', ' + site}}}\n"
+        text = f"extends: pbs\nscheduler: {{poll_interval: 0, timeout: {timeout}, submit_timeout: {timeout}}}\n"
         (sites / "fake-pbs.yaml").write_text(text)
         return fake
 
