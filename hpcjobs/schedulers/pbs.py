@@ -518,7 +518,8 @@ def _read_end(attributes: Attributes, dialect: str) -> JobStatus:
         if code is None and dialect == WRAPPER:  # which never tells
             return JobStatus(JobState.UNKNOWN, raw=letter)
         if code is None or code == _TERM:
-            return JobStatus(JobState.CANCELLED, raw=f"{letter} {code}")
+            parent = "as result of dependency" in attributes.get("comment", "")
+            return JobStatus(JobState.CANCELLED, raw=f"{letter} {code}", reason="Dependency" if parent else "")
         known, words = _OF_TORQUE, TORQUE_ENDS
     if code is None:
         return JobStatus(JobState.FAILED, raw=f"{letter} {substate}".strip())
@@ -560,6 +561,9 @@ def _array_status(
         for index, place in zip(indices, places, strict=True)
         if (number, place) in found
     }
+    if dialect == OPENPBS and whole.state in {JobState.HELD, JobState.PENDING}:
+        # The tasks of a held array are queued, each by itself.
+        each = {index: whole if status.state is JobState.PENDING else status for index, status in each.items()}
     if not each:
         each = {index: _unlisted(job, index, whole) for index in _not_ended(job)}
     tasks = Tasks.build(

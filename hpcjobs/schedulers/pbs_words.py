@@ -36,7 +36,9 @@ NO_HISTORY = "PBS is not configured to maintain job history"
 
 def unreachable(stderr: str) -> str:
     """The words that say that the server did not answer; empty if it did."""
-    match = _NO_ANSWER.search(stderr)
+    # A client that finds no reserved port says so, waits for a minute, and works: below it is the answer.
+    below = re.sub(r"^pbs_iff: all reserved ports in use[^\n]*\n?", "", stderr, flags=re.MULTILINE)
+    match = _NO_ANSWER.search(below if below.strip() else stderr)
     return match.group().strip() if match else ""
 
 

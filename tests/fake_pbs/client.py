@@ -63,7 +63,7 @@ def main(root: Path, name: str, argv: list[str]) -> int:
         hangs = name in server.state["hang"]
         dies = server.state["die"] if name == "qsub" else ""
         if not hangs and dies != "before":
-            server.pass_time()
+            server.state["clock"] += server.state["tick"]
             code, out, err = answer(server, name, argv)
     if hangs:
         signal.pause()

@@ -65,6 +65,16 @@ class FakePbs:
         every = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
         return [call for call in every if name in {"", call[0]}]
 
+    def now(self) -> int:
+        """The server's time."""
+        with self.opened() as found:
+            return found.now
+
+    def taken(self) -> int:
+        """How many jobs the server has ever taken, if its numbers did not jump."""
+        with self.opened() as found:
+            return int(found.state["next"]) - 1
+
     def elapse(self, seconds: float) -> None:
         """Let time pass for the server."""
         with self.opened() as found:

@@ -41,7 +41,7 @@ DEFAULT: dict[str, Any] = {
     "show": [],  # [folder of the test, what it is shown as]
     "clock": 0.0,
     "tick": 0.0,  # seconds that each command takes
-    "real": False,  # the clock never falls behind the machine's
+    "real": False,  # the clock goes on by itself, and `clock` is what it is ahead of the machine's
     "address": "10.77.0.21",
     "next": 1,
     "default_queue": "workq",
@@ -133,7 +133,7 @@ class Server:
     @property
     def now(self) -> int:
         """Unix seconds, whole ones: PBS counts no fractions."""
-        return int(self.state["clock"])
+        return int(self.state["clock"] + (time.time() if self.state["real"] else 0))
 
     @property
     def owner(self) -> str:
@@ -144,11 +144,6 @@ class Server:
         """`12.pbshead`, `12[].pbshead`, `12[3].pbshead`."""
         brackets = f"[{'' if index is None else index}]" if job["array"] else ""
         return f"{job['number']}{brackets}.{self.state['server']}"
-
-    def pass_time(self) -> None:
-        """A command was called."""
-        real = time.time() if self.state["real"] else 0.0
-        self.state["clock"] = max(self.state["clock"] + self.state["tick"], real)
 
     # ------------------------------------------------------------------------------------ what happens
 
@@ -299,7 +294,7 @@ class Server:
         one: Job = job
         if index is not None:
             self._begin_array(job)
-            one = job["tasks"][str(index)] = {"attr": self._task(job, index)}
+            one = job["tasks"][str(index)] = {"attr": self.task(job, index)}
         hosts = "+".join(f"{name}/{self._seat(name, chunk)}" for name, chunk in where)
         one["where"] = where
         attr = one["attr"]
@@ -330,7 +325,7 @@ class Server:
             began = f"Job Array Began at {self._today}"
             job["attr"].update(job_state="B", substate=BEGUN, stime=self.now, mtime=self.now, comment=began)
 
-    def _task(self, job: Job, index: int) -> Attributes:
+    def task(self, job: Job, index: int) -> Attributes:
         """What a task that runs has for itself."""
         own = {key: value for key, value in job["attr"].items() if key not in _OF_PARENT}
         for stream in ("Output_Path", "Error_Path"):
