@@ -7,6 +7,7 @@ bits), job.h (the negative exit statuses), pbs_ifl.h and pbs_job.h of TORQUE 6.1
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hpcjobs.errors import RefusedError
@@ -34,11 +35,15 @@ FINISHED_JOB = "Job has finished"
 NO_HISTORY = "PBS is not configured to maintain job history"
 
 
+def after_waiting(answer: Completed) -> Completed:
+    """The answer without the complaint of a client that found no reserved port, waited for a minute, and worked."""
+    rest = re.sub(r"^pbs_iff: all reserved ports in use[^\n]*\n?", "", answer.err, flags=re.MULTILINE)
+    return replace(answer, err=rest) if rest.strip() or not answer.code else answer
+
+
 def unreachable(stderr: str) -> str:
     """The words that say that the server did not answer; empty if it did."""
-    # A client that finds no reserved port says so, waits for a minute, and works: below it is the answer.
-    below = re.sub(r"^pbs_iff: all reserved ports in use[^\n]*\n?", "", stderr, flags=re.MULTILINE)
-    match = _NO_ANSWER.search(below if below.strip() else stderr)
+    match = _NO_ANSWER.search(stderr)
     return match.group().strip() if match else ""
 
 

@@ -107,7 +107,8 @@ def _down(server: Server, name: str, argv: list[str]) -> tuple[int, str, str]:
 
 def split(name: str, argv: Sequence[str], known: str) -> tuple[list[tuple[str, str]], list[str]]:
     """Options and the words after them; `known` is getopt(3)'s: a colon after those with a value."""
-    options, left = [], list(argv)
+    options: list[tuple[str, str]] = []
+    left = list(argv)
     while left and re.match(r"-.", left[0]):
         word = left.pop(0)
         if word == "--":
@@ -155,7 +156,7 @@ def _job(server: Server, argv: list[str]) -> Job:
     wanted = merge(options, own)
     name = Path(words[0]).name if words and not command else "STDIN"
     name = Path(command[0]).name if command else name
-    return _accept(server, wanted, " ".join(argv), script, command, name)
+    return _accept(server, wanted, " ".join(argv), script=script, command=command, name=name)
 
 
 def _script(path: str) -> str:
@@ -216,7 +217,9 @@ def _illegal(letter: str, before: str = "") -> Refusal:
     return Refusal(2, f"{before}qsub: illegal -{letter} value\n{QSUB_USAGE}")
 
 
-def _accept(server: Server, wanted: dict[str, Any], arguments: str, script: str, command: list[str], name: str) -> Job:
+def _accept(
+    server: Server, wanted: dict[str, Any], arguments: str, *, script: str, command: list[str], name: str
+) -> Job:
     state = server.state
     name = wanted.get("N", name)
     array, limit = _array(server, wanted)
@@ -276,7 +279,7 @@ def keep(root: Path, number: int, script: str) -> str:
 
 
 def _check_values(name: str, wanted: dict[str, Any]) -> None:
-    if len(name) > 230:  # noqa: PLR2004 - PBS_MAXJOBNAME
+    if len(name) > 230:
         raise Refusal(2, "qsub: Job name is too long \n")
     if not _NAME.fullmatch(name):
         raise _illegal("N")
@@ -284,7 +287,7 @@ def _check_values(name: str, wanted: dict[str, Any]) -> None:
     for letter, pattern in allowed.items():
         if letter in wanted and not re.fullmatch(pattern, wanted[letter]):
             raise _illegal(letter)
-    if abs(int(wanted.get("p", 0))) > 1024:  # noqa: PLR2004 - pbs_job_attributes(7B)
+    if abs(int(wanted.get("p", 0))) > 1024:
         raise _illegal("p")
     for letter in "oe":
         if not wanted.get(letter, "").isascii():
@@ -403,7 +406,7 @@ def _size(amount: int) -> str:
 
 
 def _queue(server: Server, name: str, resources: Attributes) -> str:
-    if len(name) > 15:  # noqa: PLR2004 - PBS_MAXQUEUENAME
+    if len(name) > 15:
         raise Refusal(2, f"qsub: illegally formed destination: {name}\n")
     queue = server.state["queues"].get(name)
     if queue is None:
@@ -441,7 +444,7 @@ def _bind(server: Server, job: Job) -> None:
         server.state["down"] = f"crashed by a list of {count} jobs to wait for"
     attr = job["attr"]
     if not job["needs"]:
-        server._consider(job)  # noqa: SLF001 - one program in three files
+        server._consider(job)
         return
     attr["Hold_Types"] = attr["Hold_Types"].replace("n", "") + "s"
     attr["substate"] = servers.WAITS
@@ -700,7 +703,7 @@ def qselect(server: Server, argv: list[str]) -> tuple[int, str, str]:
     except Refusal as refusal:
         return 2, "", refusal.text + QSELECT_USAGE
     has = dict(options)
-    if len(has.get("N", "n")) > 230 or not _NAME.fullmatch(has.get("N", "n")):  # noqa: PLR2004 - PBS_MAXJOBNAME
+    if len(has.get("N", "n")) > 230 or not _NAME.fullmatch(has.get("N", "n")):
         return 2, "", f"qselect: illegal -N value\n{QSELECT_USAGE}"
     if "x" in has and not server.state["history"]:
         return 0, "", f"qselect: {_NO_HISTORY}\n"

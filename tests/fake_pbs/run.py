@@ -81,9 +81,9 @@ def _become(root: Path, name: str, job: Job, environment: dict[str, str]) -> Non
     os.chdir(job["home"])
     argv = job["argv"] or [job["script"]]
     with suppress(OSError):
-        os.execve(argv[0], argv, environment)
+        os.execve(argv[0], argv, environment)  # noqa: S606 - it is the job
     # A file without #! is the shell's.
-    os.execve("/bin/bash", ["bash", *argv], environment)
+    os.execve("/bin/bash", ["bash", *argv], environment)  # noqa: S606
 
 
 def _nodefile(one: Job) -> list[str]:

@@ -254,7 +254,7 @@ class Server:
         """Which chunk goes where; if there is no room, why not."""
         total = {name: int(node["ncpus"]) for name, node in self.state["nodes"].items()}
         free = {name: count - sum(chunk["ncpus"] for chunk in self._on(name)) for name, count in total.items()}
-        chunks = [
+        chunks: list[Attributes] = [
             {"ncpus": int(chunk.get("ncpus", 1)), "of": chunk}
             for count, chunk in read_select(select)
             for _ in range(count)

@@ -118,7 +118,7 @@ def _accept(server: Server, wanted: dict[str, Any], argv: list[str], script: str
     name = wanted.get("N", name)
     if not name.isascii() or re.search(r"\s", name):
         raise Refusal(2, f"[qsub: illegal -N value]\n{QSUB_USAGE}")
-    if abs(int(wanted.get("p", 0))) > 1024:  # noqa: PLR2004 - qsub(1B)
+    if abs(int(wanted.get("p", 0))) > 1024:
         raise Refusal(2, f"[qsub: illegal -p value]\n{QSUB_USAGE}")
     if not set(wanted["W"]) <= {"depend", "umask", "group_list", "x"}:
         raise _no(154, "Undefined attribute  MSG=detected presence of an unknown attribute")
@@ -232,7 +232,7 @@ def _needs(server: Server, text: str) -> list[tuple[str, list[int]]]:
 def _bind(server: Server, job: Job) -> None:
     attr = job["attr"]
     if not job["needs"]:
-        server._consider(job)  # noqa: SLF001 - one program in several files
+        server._consider(job)
         return
     attr["Hold_Types"] = attr["Hold_Types"].replace("n", "") + "s"
     for kind, numbers in job["needs"]:

@@ -66,7 +66,9 @@ def test_server_down(make_fake_pbs: FakePbsMaker, cli: Cli, dialect: str) -> Non
     fake.set(down="stopped")
     refused = cli(*SUBMIT, "--", "true", code=5)
     assert refused.stdout == ""
-    assert {"openpbs": "error: qsub: Connection refused", "torque": "Unable to communicate with thead"}[dialect] in refused.stderr
+    assert {"openpbs": "error: qsub: Connection refused", "torque": "Unable to communicate with thead"}[
+        dialect
+    ] in refused.stderr
     assert "\nhint: the PBS server is down or busy: nothing was changed" in refused.stderr
     assert [record.label for record in Service().history()] == ["j1"], "what was certainly not sent leaves nothing"
     poll = cli("status", "j1", code=5)
@@ -125,6 +127,13 @@ def test_reserved_ports_used_up(make_fake_pbs: FakePbsMaker) -> None:
     assert record.native_id == "1.pbshead"
     assert fake.now() - before > 60
     assert ended(fake, record).state is S.DONE
+
+
+def test_a_refusal_below_that_complaint_is_one(make_fake_pbs: FakePbsMaker) -> None:
+    make_fake_pbs(ports=True, hook="site policy: no")
+    with pytest.raises(RefusedError, match=r"^PBS refused the job: site policy: no$"):
+        submit(Service(), "true")
+    assert Service().history() == []
 
 
 # ----------------------------------------------------------------------------- submissions that break off
@@ -282,7 +291,7 @@ ENDS = [
 
 
 @pytest.mark.parametrize(("dialect", "code", "state", "words"), ENDS)
-def test_ends(make_fake_pbs: FakePbsMaker, cli: Cli, dialect: str, code: int, state: JobState, words: str) -> None:
+def test_ends(make_fake_pbs: FakePbsMaker, cli: Cli, *, dialect: str, code: int, state: JobState, words: str) -> None:
     fake = make_fake_pbs(dialect)
     cli(*SUBMIT, "--", "sleep", "300")
     fake.end("1", code)
@@ -332,7 +341,9 @@ def test_a_node_was_lost_and_the_job_starts_again(make_fake_pbs: FakePbsMaker) -
     """The exit status of the lost run (-20) is still shown while it waits, and means nothing then."""
     fake = make_fake_pbs()
     service = Service()
-    record = started(service, submit(service, "bash", "-c", "[ -e second ] && exit 0; touch second; sleep 300", requeue=True))
+    record = started(
+        service, submit(service, "bash", "-c", "[ -e second ] && exit 0; touch second; sleep 300", requeue=True)
+    )
     while not Path("second").exists():
         fake.pause(0.05)
     fake.set(scheduling=False)
@@ -469,7 +480,12 @@ LIMITS = [
     ({"max_queued": 1}, {}, "would exceed complex's per-user limit", "wait for your other jobs to end"),
     ({}, {"partition": "disabledq"}, "disabledq", "workq"),
     ({"max_array_size": 3}, {"array": "0-9"}, "Array job exceeds server or queue size limit", "split the array"),
-    ({}, {"directives": ("-l nosuch=1",)}, "Unknown resource Resource_List.nosuch", "the site's PBS has no such resource"),
+    (
+        {},
+        {"directives": ("-l nosuch=1",)},
+        "Unknown resource Resource_List.nosuch",
+        "the site's PBS has no such resource",
+    ),
 ]
 
 

@@ -20,6 +20,10 @@ from tests.pbs_recorded import Recording, recording
 Jobs = dict[str, dict[str, Any]]
 
 
+def words(text: str) -> list[str]:
+    return text.split()
+
+
 def shown_in(text: str) -> Jobs:
     """The attributes in what qstat printed, as JSON or as text."""
     if text.startswith("{"):
@@ -98,7 +102,7 @@ class Scene:
         job = next(iter(jobs.values()))
         nodes = re.findall(r"(\w+)/", "+".join(one.get("exec_host", "") for one in jobs.values()))
         if nodes:
-            self.pbs.set(nodes={name: self.node for name in nodes})
+            self.pbs.set(nodes=dict.fromkeys(nodes, self.node))
         self.pbs.set(clock=epoch(job["ctime"]), scheduling=False)
         if submitted.startswith("-"):
             self.pbs.set(next=int(re.split(r"\W", next(iter(jobs)))[0]))
@@ -159,7 +163,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     scene.pbs.close()
 
 
-REFUSED = """
+REFUSED = words("""
 unknown_queue long_queue disabled_queue acl_queue over_max_walltime unknown_resource bad_resource_value ncpus_negative
 select_bad_value select_unknown_res select_empty select_garbage select_no_equals select_neg select_zero select_float
 select_walltime_inside select_plus_ncpus select_space bad_mem bad_mem_unit mem_frac mem_GiB bad_place bad_W_noeq bad_option
@@ -168,7 +172,7 @@ scriptname_long a_bad J_garbage J_list J_neg J_rev J_toobig J_single J_zero J_em
 J_interactive p_range r_bad m_bad j_bad k_bad v_malformed walltime_abc walltime_min walltime_hour walltime_four walltime_neg
 walltime_daydash no_walltime_shortq route_queue mem_G select_huge select_toobig_node name_len_230 name_len_231 name_digit
 name_space name_slash name_colon name_at name_unicode name_dash name_plus name_comma name_eq name_quote name_dollar
-""".split()
+""")
 
 
 @pytest.mark.parametrize("case", REFUSED)
@@ -179,7 +183,7 @@ def test_qsub_refuses_and_accepts_as_the_real_one(scene: Scene, case: str) -> No
 ODD = "qsub_f_stale_error_1 qsub_f_stale_error_2 qsub_crlf qsub_script_args tag_W_comment out_path_unicode array_submit_dep_sub"
 
 
-@pytest.mark.parametrize("case", ODD.split())
+@pytest.mark.parametrize("case", words(ODD))
 def test_other_refusals(scene: Scene, case: str) -> None:
     scene.replay(case)
 
@@ -199,17 +203,17 @@ def test_a_users_limit(scene: Scene) -> None:
 DOWN = "qsub_f qstat_json qdel qselect pbsnodes qstat_E qstat_B"
 
 
-@pytest.mark.parametrize("case", DOWN.split())
+@pytest.mark.parametrize("case", words(DOWN))
 def test_server_down(scene: Scene, case: str) -> None:
     scene.pbs.set(down="stopped")
     scene.replay(f"server_down_{case}")
 
 
-UNKNOWN = """
+UNKNOWN = words("""
 qdel_unknown qdel_malformed qdel_malformed2 qdel_none qdel_invalid_option qdel_other_server qhold_unknown qrls_unknown
 qrerun_unknown qstat_one_unknown_master qstat_multi_E_all_unknown_master qstat_malformed_id qstat_malformed_id2
 array_qstat_subjob_outofrange tag_qselect_none tag_qselect_bad tag_v_only_search tag_qselect_long
-""".split()
+""")
 
 
 @pytest.mark.parametrize("case", UNKNOWN)
@@ -314,7 +318,7 @@ def test_without_history(scene: Scene) -> None:
     scene.at("Fri Nov 20 23:48:58 2026")
     scene.replay("hist_off_qsub")
     scene.pbs.pause(10)
-    for case in HISTORY_OFF.split():
+    for case in words(HISTORY_OFF):
         scene.replay(f"hist_off_{case}")
     scene.replay("hist_off_qselect_x")
 
@@ -377,7 +381,7 @@ def test_several_ids(scene: Scene) -> None:
         scene.at(when)
     scene.pbs.wait()
     cases = "E E_unknown E_unknown_first E_fin_nox dsv dsv_unknown"
-    for case in cases.split():
+    for case in words(cases):
         scene.replay(f"qstat_multi_{case}_master")
     scene.replay("qstat_finished_no_x_plain")
 
@@ -390,10 +394,10 @@ def test_the_line_that_is_asked_for(scene: Scene) -> None:
 
 
 def test_selection(scene: Scene) -> None:
-    for case in "submit_queued submit_running submit_finishing submit_array".split():  # noqa: SIM905
+    for case in words("submit_queued submit_running submit_finishing submit_array"):
         scene.replay(f"tag_{case}")
     scene.pbs.wait("375")
-    for case in "qselect-N qselect-A qselect-P qselect_prefix qselect_combined qselect_T qselect_other_user".split():
+    for case in words("qselect-N qselect-A qselect-P qselect_prefix qselect_combined qselect_T qselect_other_user"):
         scene.replay(f"tag_{case}")
 
 
@@ -408,9 +412,9 @@ def test_control(scene: Scene) -> None:
     scene.replay("qhold_finished")
     scene.pbs.set(next=315)
     scene.run("qsub -f -q stoppedq -- /bin/true; qsub -f -- /bin/sleep 100")
-    for (
-        case
-    ) in "qhold_queued qhold_again qrls qrls_notheld qhold_system qhold_running qrerun_user qrerun_queued".split():
+    for case in words(
+        "qhold_queued qhold_again qrls qrls_notheld qhold_system qhold_running qrerun_user qrerun_queued"
+    ):
         scene.replay(case)
 
 
@@ -430,12 +434,12 @@ def torque(tmp_path: Path) -> Iterator[TorqueScene]:
     scene.pbs.close()
 
 
-TORQUE_QSUB = """
+TORQUE_QSUB = words("""
 afterok_unknown afterany_unknown name_15 name_16 name_digit name_blank name_dash name_plus name_colon name_slash name_umlaut
 walltime_minutes walltime_days walltime_letters walltime_seconds walltime_hours walltime_none mem_fraction mem pmem
 queue_unknown resource_unknown too_long too_many_nodes too_many_cores array_step array_limit_0 bad_directive unknown_option
 no_script crlf empty bad_W priority account gpus variables
-""".split()
+""")
 
 
 @pytest.mark.parametrize("case", TORQUE_QSUB)
@@ -444,16 +448,16 @@ def test_torque_refuses_and_accepts_as_the_real_one(torque: TorqueScene, case: s
     torque.replay(f"qsub_{case}")
 
 
-@pytest.mark.parametrize("case", "qstat qstat_all qsub qdel qselect qhold version".split())  # noqa: SIM905
+@pytest.mark.parametrize("case", words("qstat qstat_all qsub qdel qselect qhold version"))
 def test_torque_down(torque: TorqueScene, case: str) -> None:
     (torque.work / "s.sh").write_text("true\n")
     torque.pbs.set(down="stopped")
     torque.replay(f"down_{case}")
 
 
-TORQUE_UNKNOWN = """
+TORQUE_UNKNOWN = words("""
 qdel_unknown qdel_malformed qdel_none qrls_unknown qhold_unknown qrerun_unknown unknown malformed qselect_none qselect_x version
-""".split()
+""")
 
 
 @pytest.mark.parametrize("case", TORQUE_UNKNOWN)
@@ -538,7 +542,7 @@ def test_torque_control(torque: TorqueScene) -> None:
         torque.replay(case)
     torque.pbs.set(next=194)
     torque.run("qsub -h; qsub -h; echo sleep 100 | qsub")
-    for case in "qdel_mixed qdel_mixed_first qhold_held qrls qrls_unknown qhold_running qrerun_user".split():
+    for case in words("qdel_mixed qdel_mixed_first qhold_held qrls qrls_unknown qhold_running qrerun_user"):
         torque.replay(case)
     torque.run("echo sleep 100 | qsub -q batch")
     torque.pbs.wait("195")
