@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -251,6 +252,11 @@ def test_walltime_and_cancel_without_history(make_fake_pbs: FakePbsMaker) -> Non
     started(service, limited)
     service.cancel([Selected(started(service, cancelled))])
     fake.elapse(60)
+    now(service, limited)
+    fake.wait()
+    # The job's own clock knows nothing of the minute that passed.
+    file = Path(limited.folder) / "exit"
+    file.write_text(re.sub(r"start=(\d+)", lambda match: f"start={int(match[1]) - 60}", file.read_text()))
     assert ended(fake, limited).state is S.TIMEOUT
     assert ended(fake, cancelled).state is S.CANCELLED
     assert fake.jobs() == []
