@@ -27,6 +27,7 @@ from hpcjobs.schedulers.pbs_words import (
     OPENPBS_ENDS,
     TORQUE_ENDS,
     UNKNOWN_JOB,
+    after_waiting,
     explain_status,
     message,
     nothing_sent,
@@ -86,7 +87,8 @@ class Pbs:
     # ------------------------------------------------------------------------------------ commands
 
     def _ask(self, *argv: str, timeout: float = 0) -> Completed:
-        answer = self._run(argv, timeout=timeout or self._timeout, env={**environment(os.environ), "TZ": "UTC"})
+        told = self._run(argv, timeout=timeout or self._timeout, env={**environment(os.environ), "TZ": "UTC"})
+        answer = after_waiting(told)
         if answer.code and (problem := unreachable(answer.err + answer.out)):
             raise UnreachableError(f"{argv[0]}: {problem}", hint=unreachable_hint(answer.err))
         return answer
@@ -140,7 +142,8 @@ class Pbs:
         """`qsub`; the tag stands in the script's path, which PBS keeps with the job (or in the name, for Slurm's)."""
         del tag
         argv = self._submission(script)
-        answer = self._run(argv, timeout=self._submit_timeout, env=environment(os.environ), keep_fds=keep_fds)
+        told = self._run(argv, timeout=self._submit_timeout, env=environment(os.environ), keep_fds=keep_fds)
+        answer = after_waiting(told)
         if answer.code == 0:
             if native_id := parse_submit(answer.out):
                 return native_id
@@ -523,7 +526,8 @@ def _read_end(attributes: Attributes, dialect: str) -> JobStatus:
         if code is None and dialect == WRAPPER:  # which never tells
             return JobStatus(JobState.UNKNOWN, raw=letter)
         if code is None or code == _TERM:
-            return JobStatus(JobState.CANCELLED, raw=f"{letter} {code}")
+            parent = "as result of dependency" in attributes.get("comment", "")
+            return JobStatus(JobState.CANCELLED, raw=f"{letter} {code}", reason="Dependency" if parent else "")
         known, words = _OF_TORQUE, TORQUE_ENDS
     if code is None:
         return JobStatus(JobState.FAILED, raw=f"{letter} {substate}".strip())
@@ -565,6 +569,9 @@ def _array_status(
         for index, place in zip(indices, places, strict=True)
         if (number, place) in found
     }
+    if dialect == OPENPBS and whole.state in {JobState.HELD, JobState.PENDING}:
+        # The tasks of a held array are queued, each by itself.
+        each = {index: whole if status.state is JobState.PENDING else status for index, status in each.items()}
     if not each:
         each = {index: _unlisted(job, index, whole) for index in _not_ended(job)}
     tasks = Tasks.build(

@@ -7,6 +7,7 @@ bits), job.h (the negative exit statuses), pbs_ifl.h and pbs_job.h of TORQUE 6.1
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hpcjobs.errors import RefusedError
@@ -32,6 +33,12 @@ _NOT_SENT = re.compile(r"cannot connect to server|Couldn't connect to cluster|Co
 UNKNOWN_JOB = "Unknown Job Id"
 FINISHED_JOB = "Job has finished"
 NO_HISTORY = "PBS is not configured to maintain job history"
+
+
+def after_waiting(answer: Completed) -> Completed:
+    """The answer without the complaint of a client that found no reserved port, waited for a minute, and worked."""
+    rest = re.sub(r"^pbs_iff: all reserved ports in use[^\n]*\n?", "", answer.err, flags=re.MULTILINE)
+    return replace(answer, err=rest) if rest.strip() or not answer.code else answer
 
 
 def unreachable(stderr: str) -> str:
@@ -85,6 +92,7 @@ _BY_WORDS = (
     ("illegal -N value", "choose another name: -J NAME"),
     ("name is too long", "choose a shorter name: -J NAME"),
     ("illegal -W value", "check -d"),
+    ("invalid job dependency", _BY_CODE[153]),
     ("Illegal attribute or resource value", _BY_CODE[166]),
     ("Unknown resource", _BY_CODE[187]),
     ("Unknown queue", _BY_CODE[170]),

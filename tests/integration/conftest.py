@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+
+from tests.fake_pbs.control import FakePbs
 
 CLUSTER = Path(__file__).parent.parent / "cluster"
 
@@ -41,6 +44,30 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+FakePbsMaker = Callable[..., FakePbs]
+
+
+@pytest.fixture
+def make_fake_pbs(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakePbsMaker]:
+    """Make a PBS of programs first on PATH, and a site `fake-pbs` that is asked without pauses."""
+    made = []
+
+    def make(dialect: str = "openpbs", *, timeout: float = 20, **settings: object) -> FakePbs:
+        user = pwd.getpwuid(os.getuid()).pw_name
+        fake = FakePbs(home / "pbs", dialect, **{"user": user, "real": True, "kill_delay": 1, **settings})
+        made.append(fake)
+        monkeypatch.setenv("PATH", f"{fake.bin}:{os.environ['PATH']}")
+        sites = home / ".hpcjobs/sites"
+        sites.mkdir(parents=True)
+        text = f"extends: pbs\nscheduler: {{poll_interval: 0, timeout: {timeout}, submit_timeout: {timeout}}}\n"
+        (sites / "fake-pbs.yaml").write_text(text)
+        return fake
+
+    yield make
+    for fake in made:
+        fake.close()
 
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -2,6 +2,8 @@
 
 python crash.py POINT [...]     one submission, SIGKILL at POINT
 python crash.py random ROUNDS   children that are killed at random moments around the submission
+
+CRASH_SITE names the site, if it is not the test cluster.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ from hpcjobs.service import Service
 from hpcjobs.store import Store
 
 SPEC = JobSpec(command=("true",), runtime="none", ntasks=1)
+SITE = os.environ.get("CRASH_SITE", "testbed")
+SUBMIT = {"sbatch", "qsub"}
 POINTS = ("folder", "reserved", "sbatch-started", "sbatch-ended", "record-written", "committed")
 
 
@@ -47,14 +51,14 @@ def arm(point: str) -> Service:
             die()
 
     def run_and_die(argv: Any, **options: Any) -> Any:
-        if argv[0] == "sbatch" and point == "sbatch-started":
+        if argv[0] in SUBMIT and point == "sbatch-started":
             # The child goes on without its parent.
             if os.fork() == 0:
                 run(argv, **options)
                 os._exit(0)
             die()
         answer = run(argv, **options)
-        if argv[0] == "sbatch":
+        if argv[0] in SUBMIT:
             die()
         return answer
 
@@ -77,12 +81,12 @@ def random_rounds(rounds: int) -> None:
     """Fork a child that submits, and kill it after a random time; the imports are paid once."""
     service = Service(runner=run)
     begin = time.monotonic()
-    service.submit(SPEC, site="testbed")
+    service.submit(SPEC, site=SITE)
     usual = time.monotonic() - begin
     for _ in range(rounds):
         child = os.fork()
         if child == 0:
-            Service(runner=run).submit(SPEC, site="testbed")
+            Service(runner=run).submit(SPEC, site=SITE)
             os._exit(0)
         time.sleep(random.uniform(0, 1.2 * usual))  # noqa: S311 - chance, not secrecy
         os.kill(child, signal.SIGKILL)
@@ -93,4 +97,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "random":
         random_rounds(int(sys.argv[2]))
     else:
-        arm(sys.argv[1]).submit(SPEC, site="testbed")
+        arm(sys.argv[1]).submit(SPEC, site=SITE)

@@ -1,4 +1,4 @@
-"""What every scheduler must do, run on each: the real Slurm and the embedded local one."""
+"""What every scheduler must do, run on each: the real Slurm, the embedded local one, the PBS in both its dialects."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from hpcjobs.errors import RefusedError
 from hpcjobs.model import JobSpec
 from hpcjobs.record import JobRecord, JobState
 from hpcjobs.service import Selected, Service
+from tests.integration.conftest import FakePbsMaker
 
 S = JobState
 Make = Callable[..., JobRecord]
@@ -23,8 +24,10 @@ Make = Callable[..., JobRecord]
 SLURM = [pytest.param(name, marks=pytest.mark.integration) for name in ("slurm", "slurm-torque")]
 # HPCJOBS_TEST_PBS=1: on whatever PBS is on PATH, as an ordinary user, by its commands and by its library.
 REAL_PBS = [pytest.param(name, marks=pytest.mark.integration) for name in ("pbs", "pbs-api")]
-SITES = REAL_PBS if os.environ.get("HPCJOBS_TEST_PBS") else [*SLURM, "local"]
-# The site file of each; all but that of `local` are the test's own.
+# A PBS of the test's own, in each dialect.
+FAKES = {"pbs-openpbs": "openpbs", "pbs-torque": "torque"}
+SITES = REAL_PBS if os.environ.get("HPCJOBS_TEST_PBS") else [*SLURM, "local", *FAKES]
+# The site file of each; all but those of `local` and the fakes are the test's own.
 FILES = {
     "slurm": "extends: testbed",
     "slurm-torque": "extends: pbs\nscheduler: {poll_interval: 1}",
@@ -45,7 +48,7 @@ def kind(request: pytest.FixtureRequest, home: Path) -> str:
 def site(kind: str, home: Path) -> str:
     """The name of its site file."""
     if kind not in FILES:
-        return kind
+        return "fake-pbs" if kind in FAKES else kind
     sites = home / ".hpcjobs/sites"
     sites.mkdir(parents=True)
     (sites / f"its-{kind}.yaml").write_text(FILES[kind] + "\n")
@@ -53,8 +56,8 @@ def site(kind: str, home: Path) -> str:
 
 
 @pytest.fixture
-def service(home: Path) -> Service:
-    return Service()
+def service(kind: str, make_fake_pbs: FakePbsMaker) -> Service:
+    return Service(sleep=make_fake_pbs(FAKES[kind]).pause) if kind in FAKES else Service()
 
 
 @pytest.fixture
