@@ -28,10 +28,13 @@ OPENPBS, TORQUE, WRAPPER = "openpbs", "torque", "slurm-torque"
 _NAME = {OPENPBS: 230, TORQUE: 15, WRAPPER: 100}
 
 
+_INDEX = {OPENPBS: "PBS_ARRAY_INDEX", TORQUE: "PBS_ARRAYID", WRAPPER: "SLURM_ARRAY_TASK_ID"}
+
+
 def spell(plan: Plan, dialect: str, *, chunk: str = "", account: str = "-A") -> dict[str, Any]:
     """What the template writes.
 
-    `options` are the directives, each a flag and its value; `output` and `error` where the script writes to, as words
+    `options` are the directives, each a flag and its value; `index` the variable with a task's number; `output` and `error` where the script writes to, as words
     of shell; `indices` the tasks of an array that PBS counts otherwise. `chunk` is added to each chunk of a select.
 
     Raises:
@@ -41,6 +44,7 @@ def spell(plan: Plan, dialect: str, *, chunk: str = "", account: str = "-A") -> 
     return {
         "dialect": dialect,
         "options": tuple(_options(plan, dialect, chunk, account)),
+        "index": Shell(f"${_INDEX[dialect]}"),
         "indices": _listed(plan, dialect),
         "output": _file(plan.output, plan.name),
         "error": _file(plan.error, plan.name),

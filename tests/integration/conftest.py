@@ -9,12 +9,45 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.fake_pbs.control import FakePbs
 
+# On whatever PBS is on PATH, as an ordinary user.
+ON_REAL_PBS = bool(os.environ.get("HPCJOBS_TEST_PBS"))
+# Kinds of real schedulers, and the site file of a test for each: Slurm by its own commands and by those of Debian's
+# slurm-wlm-torque (a real qsub, qstat and qdel); a PBS by its commands and by its library.
+SITE_FILES = {
+    "slurm": "extends: testbed",
+    "slurm-torque": "extends: pbs\nscheduler: {poll_interval: 1}",
+    "pbs": "extends: pbs\nscheduler: {poll_interval: 2}",
+    "pbs-api": "extends: pbs\nscheduler: {poll_interval: 2, driver: api}",
+}
 CLUSTER = Path(__file__).parent.parent / "cluster"
+
+
+def real(*kinds: str) -> list[Any]:
+    """Parameters for those of the kinds that are there: a PBS of somebody's, or the test cluster."""
+    marks = {kind: (pytest.mark.integration, *([pytest.mark.pbs] if kind.startswith("pbs") else ())) for kind in kinds}
+    return [pytest.param(kind, marks=marks[kind]) for kind in kinds if kind.startswith("pbs") is ON_REAL_PBS]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """On somebody's PBS, only what is meant for it."""
+    here = Path(__file__).parent
+    for item in items if ON_REAL_PBS else ():
+        if here in item.path.parents and not item.get_closest_marker("pbs"):
+            item.add_marker(pytest.mark.skip("NOT TESTED: HPCJOBS_TEST_PBS asks for the tests on a real PBS alone"))
+
+
+def write_site(kind: str, folder: Path) -> Path:
+    """The site file for a kind of scheduler."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"its-{kind}.yaml"
+    file.write_text(SITE_FILES[kind] + "\n")
+    return file
 
 
 def cluster(*args: str) -> str:

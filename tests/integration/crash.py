@@ -3,7 +3,7 @@
 python crash.py POINT [...]     one submission, SIGKILL at POINT
 python crash.py random ROUNDS   children that are killed at random moments around the submission
 
-CRASH_SITE names the site, if it is not the test cluster.
+CRASH_SITE names the site, if it is not the test cluster; with CRASH_HOLD the jobs are held.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from hpcjobs.process import run
 from hpcjobs.service import Service
 from hpcjobs.store import Store
 
-SPEC = JobSpec(command=("true",), runtime="none", ntasks=1)
+SPEC = JobSpec(command=("true",), runtime="none", ntasks=1, hold="CRASH_HOLD" in os.environ)
 SITE = os.environ.get("CRASH_SITE", "testbed")
 SUBMIT = {"sbatch", "qsub"}
 POINTS = ("folder", "reserved", "sbatch-started", "sbatch-ended", "record-written", "committed")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -14,29 +13,18 @@ from hpcjobs.errors import RefusedError
 from hpcjobs.model import JobSpec
 from hpcjobs.record import JobRecord, JobState
 from hpcjobs.service import Selected, Service
-from tests.integration.conftest import FakePbsMaker
+from tests.integration.conftest import ON_REAL_PBS, SITE_FILES, FakePbsMaker, real, write_site
 
 S = JobState
 Make = Callable[..., JobRecord]
 
 
-# A real Slurm by its own commands, and by those of Debian's slurm-wlm-torque: a real qsub, qstat and qdel.
-SLURM = [pytest.param(name, marks=pytest.mark.integration) for name in ("slurm", "slurm-torque")]
-# HPCJOBS_TEST_PBS=1: on whatever PBS is on PATH, as an ordinary user, by its commands and by its library.
-REAL_PBS = [pytest.param(name, marks=pytest.mark.integration) for name in ("pbs", "pbs-api")]
 # A PBS of the test's own, in each dialect.
 FAKES = {"pbs-openpbs": "openpbs", "pbs-torque": "torque"}
-SITES = REAL_PBS if os.environ.get("HPCJOBS_TEST_PBS") else [*SLURM, "local", *FAKES]
-# The site file of each; all but those of `local` and the fakes are the test's own.
-FILES = {
-    "slurm": "extends: testbed",
-    "slurm-torque": "extends: pbs\nscheduler: {poll_interval: 1}",
-    "pbs": "extends: pbs\nscheduler: {poll_interval: 2}",
-    "pbs-api": "extends: pbs\nscheduler: {poll_interval: 2, driver: api}",
-}
+KINDS = [*real("slurm", "slurm-torque", "pbs", "pbs-api"), *([] if ON_REAL_PBS else ["local", *FAKES])]
 
 
-@pytest.fixture(params=SITES)
+@pytest.fixture(params=KINDS)
 def kind(request: pytest.FixtureRequest, home: Path) -> str:
     """Which of them this is."""
     if request.param.startswith("slurm"):
@@ -47,12 +35,9 @@ def kind(request: pytest.FixtureRequest, home: Path) -> str:
 @pytest.fixture
 def site(kind: str, home: Path) -> str:
     """The name of its site file."""
-    if kind not in FILES:
-        return "fake-pbs" if kind in FAKES else kind
-    sites = home / ".hpcjobs/sites"
-    sites.mkdir(parents=True)
-    (sites / f"its-{kind}.yaml").write_text(FILES[kind] + "\n")
-    return f"its-{kind}"
+    if kind in SITE_FILES:
+        return write_site(kind, home / ".hpcjobs/sites").stem
+    return "fake-pbs" if kind in FAKES else kind
 
 
 @pytest.fixture
