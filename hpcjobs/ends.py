@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # Seconds for which a wait goes on for a job that left the queue without a word (a late exit file on NFS).
 _LOST = 600.0
+# Seconds that an exit file may come after its job has left the queue.
+_LATE = 30.0
 
 
 def settle(record: JobRecord, told: JobStatus | None) -> JobStatus:
@@ -105,7 +107,7 @@ def _doubtful(record: JobRecord, told: JobStatus | None, status: JobStatus) -> s
     }
 
 
-def settle_lost(record: JobRecord, status: JobStatus, remembered: Mapping[str, JobStatus]) -> JobStatus:
+def settle_lost(record: JobRecord, status: JobStatus, remembered: Mapping[str, JobStatus], now: float) -> JobStatus:
     """The same for a job that left the queue without a clean end, with what the accounting remembers."""
     memory = remembered.get(record.native_id)
     if record.array and status.tasks:
@@ -123,8 +125,10 @@ def settle_lost(record: JobRecord, status: JobStatus, remembered: Mapping[str, J
         if status.exit_code is None:
             return memory
         return replace(memory, exit_code=status.exit_code, signal=status.signal or memory.signal, ended=status.ended)
-    never_ran = status.state is JobState.UNKNOWN and not record.started
-    if record.cancelled and (status.signal or never_ran):
+    never_ran = status.state is JobState.UNKNOWN and not (record.started or status.started)
+    # One that had to be killed writes no end; a late exit file is waited for.
+    killed = status.state is JobState.UNKNOWN and now - record.cancelled > _LATE
+    if record.cancelled and (status.signal or never_ran or killed):
         return replace(status, state=JobState.CANCELLED)
     # A job that was told to end (SIGTERM) when its time was over, on a cluster without accounting.
     full = record.time_limit and status.ended - status.started >= record.time_limit

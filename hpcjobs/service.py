@@ -464,7 +464,7 @@ class Service:
             raise
         try:
             remembered = scheduler.accounting(lost) if lost else {}
-            news.update({record.id: ends.settle_lost(record, news[record.id], remembered) for record in lost})
+            news.update({record.id: ends.settle_lost(record, news[record.id], remembered, now) for record in lost})
         except (UnreachableError, RefusedError) as error:  # what the queue said of the others holds
             errors.append(error)
             for record in lost:

@@ -34,8 +34,9 @@ _INDEX = {OPENPBS: "PBS_ARRAY_INDEX", TORQUE: "PBS_ARRAYID", WRAPPER: "SLURM_ARR
 def spell(plan: Plan, dialect: str, *, chunk: str = "", account: str = "-A") -> dict[str, Any]:
     """What the template writes.
 
-    `options` are the directives, each a flag and its value; `index` the variable with a task's number; `output` and `error` where the script writes to, as words
-    of shell; `indices` the tasks of an array that PBS counts otherwise. `chunk` is added to each chunk of a select.
+    `options` are the directives, each a flag and its value; `index` the variable with a task's number; `indices` the
+    tasks of an array that PBS counts otherwise; `output` and `error` where the script writes to, as words of shell.
+    `chunk` is added to each chunk of a select.
 
     Raises:
         PlanError: PBS cannot express a field; says what is nearest.

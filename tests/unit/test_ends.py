@@ -67,3 +67,11 @@ def test_the_id_stands_in_its_files(record: JobRecord, name: str, native_id: str
 )  # fmt: skip
 def test_an_end_in_words(record: JobRecord, change: dict[str, object], words: str, advice: str) -> None:
     assert ends.describe_end(replace(record, **change)) == (words, advice)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("after", "state"), [(29, S.UNKNOWN), (31, S.CANCELLED)])
+def test_a_cancelled_job_that_had_to_be_killed(record: JobRecord, after: float, state: JobState) -> None:
+    running = replace(record, state=S.RUNNING, started=1700.0, cancelled=2000.0)
+    assert ends.settle_lost(running, ends.settle(running, None), {}, 2000.0 + after).state is state
+    untouched = replace(running, cancelled=0.0)
+    assert ends.settle_lost(untouched, ends.settle(untouched, None), {}, 9999.0).state is S.UNKNOWN
