@@ -6,13 +6,13 @@ Each is what a careful expert of that site would have written, passes `bash -n`,
 from __future__ import annotations
 
 import subprocess
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hpcjobs import launchers, plan, render, runtimes
+from hpcjobs import launchers, plan, render, runtimes, schedulers
 from hpcjobs.model import (
     GpuConfig,
     HostFacts,
@@ -73,6 +73,34 @@ LOCAL = Site(
     launcher=LauncherConfig(kind="none"),
     launchers=(LauncherConfig(kind="mpiexec"),),
     runtimes=(RuntimeConfig(kind="charliecloud"),),
+)
+
+
+def of_pbs(dialect: str, **site: Any) -> Site:
+    """A machine with that PBS."""
+    extra = {"dialect": dialect, **site.pop("extra", {})}
+    return Site(
+        name="pbs",
+        scheduler=SchedulerConfig(kind="pbs", extra=extra),
+        bind=("$PBS_NODEFILE",),
+        **{
+            "launcher": LauncherConfig(kind="mpiexec", single=False),
+            "runtimes": (RuntimeConfig(kind="apptainer"),),
+            "gpu": GpuConfig(kind="nvidia"),
+            "partitions": {"workq": Partition(default=True, nodes=8, node=NodeShape(cores=64, gpus=4))},
+            **site,
+        },
+    )
+
+
+OPENPBS, TORQUE, WRAPPER = (of_pbs(dialect) for dialect in ("openpbs", "torque", "slurm-torque"))
+# As Polaris and Aurora want it.
+PALS = of_pbs(
+    "openpbs",
+    extra={"chunk": "system=polaris"},
+    launcher=LauncherConfig(kind="pals"),
+    directives=("-l filesystems=home:eagle",),
+    modules=("apptainer",),
 )
 
 
@@ -278,6 +306,29 @@ CASES |= {
 }  # fmt: skip
 
 
+ON_FOUR: dict[str, Any] = {"command": APP, "nodes": 4, "ntasks_per_node": 8, "cpus_per_task": 4}
+ALL_OF_PBS: dict[str, Any] = {
+    "command": APP, "name": "all of it", "nodes": 2, "ntasks": 6, "mem": Memory.parse("8G"), "partition": "workq",
+    "account": "ab12", "constraint": "cpu&host=n7", "licenses": "matlab:2", "exclusive": True, "hold": True,
+    "requeue": True, "dependency": "afterok:j3", "directives": ("-m e", "-l job_priority=premium"),
+    "time": Duration(90000), "output": "out of %x/%j.log",
+}  # fmt: skip
+CASES |= {
+    ("pbs", "minimal"): (OPENPBS, JobSpec(command=APP), ImageFacts("")),
+    ("pbs", "mpi"): (OPENPBS, JobSpec(**ON_FOUR, time=Duration(1800)), SIF),
+    ("pbs", "gpus"): (OPENPBS, JobSpec(command=APP, nodes=2, gpus_per_node=4, ntasks_per_node=4), SIF),
+    ("pbs", "array"): (OPENPBS, JobSpec(command=APP, array="0-99%10", output="fit-%A_%a.log"), ImageFacts("")),
+    ("pbs", "array-with-gaps"): (OPENPBS, JobSpec(command=APP, array="1,5,7-9"), SIF),
+    ("pbs", "array-of-one"): (OPENPBS, JobSpec(command=APP, array="7"), ImageFacts("")),
+    ("pbs", "everything"): (OPENPBS, JobSpec(**ALL_OF_PBS), ImageFacts("")),
+    ("pbs", "pals"): (PALS, JobSpec(**ON_FOUR, account="ab12", time=Duration(1800)), SIF),
+    ("pbs", "torque-mpi"): (TORQUE, JobSpec(**ON_FOUR, mem=Memory.parse("8G"), time=Duration(1800)), SIF),
+    ("pbs", "torque-array"): (TORQUE, JobSpec(command=APP, array="1,5,7-9%2"), ImageFacts("")),
+    ("pbs", "slurm-torque-mpi"): (WRAPPER, JobSpec(**ON_FOUR, mem=Memory.parse("8G")), SIF),
+    ("pbs", "slurm-torque-array"): (WRAPPER, JobSpec(command=APP, array="0-9", requeue=False), ImageFacts("")),
+}
+
+
 def script(site: Site, spec: JobSpec, image: ImageFacts, mpi: tuple[MpiImage, MpiHost | None] | None = None) -> Script:
     host = HostFacts(
         cwd="/home/ada/run",
@@ -285,6 +336,8 @@ def script(site: Site, spec: JobSpec, image: ImageFacts, mpi: tuple[MpiImage, Mp
         user="ada",
         arch="x86_64",
         folder="/home/ada/jobs/3f9c2a",
+        umask="0022",
+        tag="3f9c2a7d41be",
         key=ImageKey("pem", file=spec.image_key) if spec.image_key else None,
     )
     runtime = runtimes.get(plan.choose_runtime(spec, site, image))
@@ -299,7 +352,13 @@ def script(site: Site, spec: JobSpec, image: ImageFacts, mpi: tuple[MpiImage, Mp
         dependency=spec.dependency.replace("j3", "4711"),
         mpi=Known(*mpi, folder="/home/ada/jobs/.mpi") if mpi else None,
     )
-    return render.render(made)
+    scheduler = schedulers.get(site.scheduler.kind, asdict(site.scheduler), nothing_to_ask)
+    return render.render(replace(made, native=scheduler.spell(made)))
+
+
+def nothing_to_ask(*_: object, **__: object) -> Any:
+    """What a script says, is known without asking anybody."""
+    raise AssertionError
 
 
 @pytest.fixture(autouse=True)
