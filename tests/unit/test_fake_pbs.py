@@ -424,6 +424,19 @@ def test_a_list_that_ends_with_an_unknown_job_crashes_the_server(scene: Scene) -
     assert scene.run("qstat")[2] == 255
 
 
+def test_what_a_job_finds(scene: Scene) -> None:
+    (scene.work / "k_default.sh").write_text('env | sort; echo "pwd=$(pwd) umask=$(umask)"')
+    scene.replay("env_submit_default")
+    scene.pbs.wait()
+    scene.at(time.asctime(time.gmtime(scene.clock() + 1)))
+    found = (scene.work / "k_default.out").read_text().replace(str(scene.home), "/home/pat")
+    told = recording("env_job_default").out.partition("output:\n")[2]
+    lines = [line for line in told.partition("\n\n")[0].splitlines() if not line.startswith("SHLVL=")]
+    own = re.compile(r"^(PBS_JOBCOOKIE|PBS_NODEFILE|TMPDIR|PBS_O_PATH)=.*")  # of each run, and of the test
+    wanted = {own.sub(r"\1", line) for line in lines} | {"pwd=/home/pat umask=0077"}
+    assert {own.sub(r"\1", line) for line in found.splitlines() if not line.startswith("SHLVL=")} == wanted
+
+
 # ---------------------------------------------------------------------------------------------- TORQUE
 
 
