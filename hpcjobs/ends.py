@@ -63,7 +63,9 @@ def _settle_array(record: JobRecord, told: JobStatus | None) -> JobStatus:
     before = record.tasks.each() if record.tasks else {}
     codes = {int(index): code for index, code in (record.tasks.codes if record.tasks else {}).items()}
     states = {index: state for index, state in before.items() if state.final}
-    states.update(told.tasks.each() if told and told.tasks else {})
+    if told and told.tasks:
+        states.update(told.tasks.each())
+        codes.update((int(index), code) for index, code in told.tasks.codes.items())
     folder = paths.JobFolder(Path(record.folder))
     unwanted = set(parse_indices(record.cancelled_tasks)) if record.cancelled_tasks else set()
     for index in record.indices():
@@ -196,6 +198,9 @@ def describe_end(record: JobRecord) -> tuple[str, str]:
             f"of its {len(record.indices())} tasks, {words}",
             f"hpcjob resubmit '{record.label}[failed]' runs those again",
         )
+    folder = Path(paths.expand_pattern(record.output, native_id=record.native_id, name=record.name)).parent
+    if record.exit_code and not folder.is_dir():
+        return f"the folder for its output is not there: {folder}", f"make it anew; {again}"
     if record.exit_code is None and record.reason:  # the scheduler ended it, or could not start it
         return record.reason, again
     return describe_exit(record.exit_code, record.signal)
