@@ -506,8 +506,6 @@ def read_status(attributes: Attributes, dialect: str = OPENPBS) -> JobStatus:
     state = _STATES.get(letter, JobState.UNKNOWN)
     begun = state in {JobState.RUNNING, JobState.COMPLETING}
     reason, raw = "" if begun else comment, letter
-    if dialect == WRAPPER and letter == "Q" and attributes.get("Priority") == "0":
-        state = JobState.HELD
     if letter == "H":
         holds = attributes.get("Hold_Types", "")
         raw = f"H {holds}".strip()

@@ -98,6 +98,7 @@ _BY_WORDS = (
     ("exceeds server or queue size limit", "split the array: qstat -B -f shows max_array_size"),
     ("per-user limit", "wait for your other jobs to end, or make them one array: -a"),
     ("feasible nodes", "no nodes have that much: ask for fewer -N, -n, -c or GPUs (pbsnodes -a shows what there is)"),
+    ("invalid time limit", _BY_CODE[166]),
     ("limit", "ask for less, or wait for your other jobs to end (qstat -Qf, qstat -B -f)"),
     ("illegal -N value", "choose another name: -J NAME"),
     ("name is too long", "choose a shorter name: -J NAME"),
