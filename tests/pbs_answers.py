@@ -46,9 +46,9 @@ def runs(state: JobState, raw: str, since: str, nodes: str) -> JobStatus:
     return JobStatus(state, raw, started=at(since) if since else 0.0, nodes=nodes)
 
 
-def answer(case: str, program: str = "") -> Completed:
+def answer(case: str, program: str = "", server: str = "openpbs") -> Completed:
     """What the (first) command of a recording answered: the shell's `echo rc=$?` is its exit status, not its output."""
-    recorded = recording(case)
+    recorded = recording(case, server)
     out, *shell = re.split(r"^rc=(-?\d+)\n", recorded.out, maxsplit=1, flags=re.MULTILINE)
     lines = recorded.err.splitlines(keepends=True)
     own = [line for line in lines if not program or not re.match(r"q\w+: ", line) or line.startswith(f"{program}: ")]
@@ -71,9 +71,9 @@ class Script:
         return left.pop(0) if len(left) > 1 else left[0]
 
 
-def pbs(script: Script) -> Pbs:
-    """OpenPBS as the script plays it."""
-    return Pbs({"extra": {"dialect": "openpbs"}}, script)
+def pbs(script: Script, dialect: str = "openpbs") -> Pbs:
+    """OpenPBS, or another dialect, as the script plays it."""
+    return Pbs({"extra": {"dialect": dialect}}, script)
 
 
 # ------------------------------------------------------------------------------- recorded JSON

@@ -57,7 +57,10 @@ _PATIENCE = 120.0
 _MOST_PARENTS = 100
 # TORQUE's server said "cannot locate new job" to each script of 64 kB and more (bytes).
 _LONGEST = 60_000
+# Slurm's qstat ends so, without a word, where there is none of the jobs.
+_NONE_FOUND = 153
 _ID = re.compile(r"(\d{1,18})(\[(\d{0,18})\])?(?:\.[\w.-]+)?", re.ASCII)
+_GONE = "PBS no longer has it in its queues"
 _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 
 Attributes = dict[str, str]
@@ -201,8 +204,12 @@ class Pbs:
                 return {}
             found = parse_dsv(answer.out)
         else:
-            answer = self._ask("qstat", "-f", *tasks, *ids)
+            # Slurm's lists tasks that have begun as jobs of their own: the array's name tells which.
+            everything = self._dialect == WRAPPER and any(job.array for job in jobs)
+            answer = self._ask("qstat", "-f", *tasks, *(() if everything else ids))
             found = parse_text(answer.out)
+            if self._dialect == WRAPPER and answer.code == _NONE_FOUND:
+                return {}
         if answer.code:
             lines = answer.err.splitlines()
             if complaint := message("\n".join(line for line in lines if not _absent(line))):
@@ -233,22 +240,27 @@ class Pbs:
                 "Slurm's qdel cancels an array as a whole only", hint="leave out the [tasks], or use scancel"
             )
         known = self._known_numbers(targets)
-        alive = [target for target in targets if target.partition(".")[0].partition("[")[0] in known]
-        problems = {target: "" if target in alive else "PBS no longer has it in its queues" for target in targets}
+        numbers = {target: target.partition(".")[0].partition("[")[0] for target in targets}
+        alive = [target for target in targets if numbers[target] in known]
+        problems = {target: "" if target in alive else _GONE for target in targets}
         if alive:
             words = [word for target in alive for word in target.split()]
             answer = self._ask("qdel", *words, timeout=max(self._timeout, _PATIENCE))
-            problems.update(per_id(alive, answer))
+            if self._dialect == WRAPPER and answer.code > 0 and not message(answer.err + answer.out):
+                # It says nothing of jobs that have ended, and has cancelled the others.
+                problems.update({target: _GONE for target in alive if known[numbers[target]] in _OVER})
+            else:
+                problems.update(per_id(alive, answer))
         return problems
 
-    def _known_numbers(self, targets: Sequence[str]) -> set[str]:
-        """The jobs among the targets that are in a queue."""
+    def _known_numbers(self, targets: Sequence[str]) -> dict[str, str]:
+        """The jobs among the targets that are in a queue, and their letters."""
         names = [re.sub(r"\[[^]]+\]", "[]", target.split()[0]) for target in targets]
         if self._dialect == OPENPBS:
             found = parse_dsv(self._ask("qstat", "-E", "-f", "-F", "dsv", "-D", _UNIT, *names).out)
         else:
             found = parse_text(self._ask("qstat", "-f", *names).out)
-        return {str(number) for number, _ in found}
+        return {str(number): attributes.get("job_state", "") for (number, _), attributes in found.items()}
 
     def hold(self, targets: Sequence[str]) -> dict[str, str]:
         """`qhold`."""
@@ -286,6 +298,8 @@ class Pbs:
         status = self.poll([job]).get(job.native_id)
         if status is None:
             return Explanation("", "PBS no longer knows the job", f"hpcjob status {job.label} finds its end")
+        if self._dialect == WRAPPER and status.state is JobState.PENDING:
+            return Explanation("", "Slurm's qstat does not say why it waits", f"squeue -j {job.native_id} does")
         return explain_status(status)
 
     def dependency(self, kind: str, native_ids: Sequence[str]) -> str:
@@ -432,13 +446,14 @@ def _by_key(found: Mapping[str, Attributes]) -> dict[Key, Attributes]:
 def parse_tags(text: str, tags: Iterable[str]) -> dict[str, str]:
     """Which of the tags stand in which job's record; a record begins with its id."""
     wanted = set(tags)
-    found = {}
+    found: dict[str, str] = {}
     for record in re.split(r"^Job Id:\s*", text, flags=re.MULTILINE)[1:]:
         native_id = re.split(rf"[\s{_UNIT}]", record, maxsplit=1)[0]
         # A value may be broken anywhere, and goes on in the next line.
         for tag in re.findall(r"(?<![0-9a-f])[0-9a-f]{12}(?![0-9a-f])", record.replace("\n\t", "")):
             if tag in wanted and parse_key(native_id):
-                found[tag] = native_id
+                # Of a Slurm array's tasks, which all have the tag, the first has the array's id.
+                found[tag] = min(found.get(tag, native_id), native_id, key=lambda one: (parse_key(one) or (0, None))[0])
     return found
 
 
@@ -457,6 +472,7 @@ _STATES = {
     "E": JobState.COMPLETING,
 }
 _OVER = {"F", "X", "C"}
+_OVER_IN_SLURM = {"C", "U"}  # it has no letter for some ends (out of memory, deadline)
 # job.h: JOB_SUBSTATE_DEPNHOLD, _FINISHED, _FAILED, _TERMINATED.
 _WAITS_FOR_JOB, _FINISHED, _FAILED, _TERMINATED = "22", "92", "93", "91"
 _WAITS = re.compile(r"(^|,)(after|syncwith|on:)")  # TORQUE shows no substate
@@ -482,9 +498,9 @@ def read_status(attributes: Attributes, dialect: str = OPENPBS) -> JobStatus:
     comment = attributes.get("comment", "")
     runs = _number(attributes.get("run_count", "")) or 0
     nodes = _nodes(attributes.get("exec_host", ""))
-    started = _time(attributes.get("stime", "") or attributes.get("start_time", ""))
-    if letter in _OVER:
-        ended = _time(attributes.get("obittime", "") or attributes.get("comp_time", "") or attributes.get("mtime", ""))
+    started = _time(_first(attributes, *(("mtime",) if dialect == WRAPPER else ("stime", "start_time"))))
+    if letter in (_OVER_IN_SLURM if dialect == WRAPPER else _OVER):
+        ended = _time(_first(attributes, "obittime", "comp_time", "mtime"))
         end = _read_end(attributes, dialect)
         return replace(end, started=started if nodes else 0.0, ended=ended, nodes=nodes, restarts=max(runs - 1, 0))
     state = _STATES.get(letter, JobState.UNKNOWN)
@@ -510,7 +526,7 @@ def read_status(attributes: Attributes, dialect: str = OPENPBS) -> JobStatus:
 
 def _read_end(attributes: Attributes, dialect: str) -> JobStatus:
     letter, substate = attributes.get("job_state", ""), attributes.get("substate", "")
-    code = _number(attributes.get("Exit_status", "") or attributes.get("exit_status", ""))
+    code = _number(_first(attributes, "Exit_status", "exit_status"))
     ran = bool(attributes.get("exec_host") or attributes.get("run_count"))
     if attributes.get("array") == "True" and code is not None:
         # An array shows the exit status of the task that ended last.
@@ -539,6 +555,10 @@ def _read_end(attributes: Attributes, dialect: str) -> JobStatus:
     return JobStatus(JobState.FAILED if code else JobState.DONE, raw=raw, exit_code=code, signal=signal)
 
 
+def _first(attributes: Attributes, *names: str) -> str:
+    return next((attributes[name] for name in names if attributes.get(name)), "")
+
+
 def _signal(code: int) -> int:
     if code > _BY_SIGNAL:
         return code - _BY_SIGNAL
@@ -549,14 +569,28 @@ def _gather(found: Mapping[Key, Attributes], jobs: Sequence[JobRecord], dialect:
     statuses = {}
     for job in jobs:
         key = parse_key(job.native_id)
-        if key is None or (key not in found and not any(number == key[0] for number, _ in found)):
-            continue
-        single = read_status(found[key], dialect) if key in found else JobStatus(JobState.UNKNOWN)
-        status = _array_status(found, job, key[0], single, dialect) if job.array else single
-        # TORQUE shows a job that has ended for a while; Slurm's look-alike does not say how it ended.
-        if not (single.raw == "C" and single.state is JobState.UNKNOWN):
-            statuses[job.native_id] = status
+        if dialect == WRAPPER:
+            single = _of_slurm(found, job, key)
+        elif key and any(number == key[0] for number, _ in found):
+            single = read_status(found[key], dialect) if key in found else JobStatus(JobState.UNKNOWN)
+        else:
+            single = None
+        if key and single:
+            statuses[job.native_id] = _array_status(found, job, key[0], single, dialect) if job.array else single
     return statuses
+
+
+def _of_slurm(found: Mapping[Key, Attributes], job: JobRecord, key: Key | None) -> JobStatus | None:
+    """What Slurm's look-alike says of a job, or of what is left of an array; it does not say how one ended."""
+    name = f".{job.tag}"
+    of_job = [
+        read_status(attributes, WRAPPER)
+        for one, attributes in found.items()
+        if one == key or (job.array and attributes.get("Job_Name", "").endswith(name))
+    ]
+    left = [status for status in of_job if status.raw not in _OVER_IN_SLURM]
+    # The tasks that have begun are known from their files.
+    return next((status for status in left if status.state is not JobState.RUNNING), left[0] if left else None)
 
 
 def _array_status(
@@ -596,7 +630,7 @@ def _not_ended(job: JobRecord) -> list[int]:
 
 
 def _unlisted(job: JobRecord, index: int, whole: JobStatus) -> JobStatus:
-    """A task that PBS does not list (Slurm's look-alike lists none): what it wrote when it began tells."""
+    """A task that PBS does not list (Slurm's look-alike lists none by its index): its start file tells."""
     if len(job.indices()) > 1 and paths.JobFolder(Path(job.folder)).start_file(index).exists():
         return replace(whole, state=JobState.RUNNING, reason="")
     return whole

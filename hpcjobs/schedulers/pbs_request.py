@@ -34,9 +34,9 @@ _INDEX = {OPENPBS: "PBS_ARRAY_INDEX", TORQUE: "PBS_ARRAYID", WRAPPER: "SLURM_ARR
 def spell(plan: Plan, dialect: str, *, chunk: str = "", account: str = "-A") -> dict[str, Any]:
     """What the template writes.
 
-    `options` are the directives, each a flag and its value; `index` the variable with a task's number; `indices` the
-    tasks of an array that PBS counts otherwise; `output` and `error` where the script writes to, as words of shell.
-    `chunk` is added to each chunk of a select.
+    `options` are the directives, each a flag and its value (one with two dashes is sbatch's own); `index` the variable
+    with a task's number; `indices` the tasks of an array that PBS counts otherwise; `output` and `error` where the
+    script writes to, as words of shell. `chunk` is added to each chunk of a select.
 
     Raises:
         PlanError: PBS cannot express a field; says what is nearest.
@@ -58,11 +58,12 @@ def _options(plan: Plan, dialect: str, chunk: str, account: str) -> Iterator[tup
         yield "-q", plan.partition
     if plan.account:
         yield account, plan.account
-    for resource in _resources(plan, dialect, chunk):
-        yield "-l", resource
+    yield from _resources(plan, dialect, chunk)
     if plan.hold:
         yield "-h", ""
-    if plan.requeue is not None:
+    if plan.requeue is not None and dialect == WRAPPER:  # sbatch does not take it from -r
+        yield "--requeue" if plan.requeue else "--no-requeue", ""
+    elif plan.requeue is not None:
         yield "-r", "y" if plan.requeue else "n"
     if array := _array(plan, dialect):
         yield "-J" if dialect == OPENPBS else "-t", array
@@ -95,7 +96,7 @@ def _listed(plan: Plan, dialect: str) -> tuple[int, ...]:
 _OWN = {
     "-N": "-J NAME", "-q": "-p QUEUE", "-A": "-A ACCOUNT", "-h": "--hold", "-r": "--requeue or --no-requeue",
     "-J": "-a", "-t": "-a", "-o": "-o FILE", "-e": "-e FILE", "-j": "-o FILE", "-k": "-o FILE", "-d": "-D FOLDER",
-    "-V": "export: all in the site file", "-l select": "-N, -n, -c, --mem and --gpus-per-node",
+    "-V": "export: all in the site file", "-n": "--exclusive", "-l select": "-N, -n, -c, --mem and --gpus-per-node",
     "-l nodes": "-N, -n and -c", "-l place": "-N and --exclusive", "-l walltime": "-t TIME",
     "-l ncpus": "-n and -c", "-l mem": "--mem", "-l ngpus": "--gpus-per-node", "-W depend": "-d", "-f": "", "-z": "",
     "-I": "", "-X": "", "-W block": "--wait", "-C": "", "-S": "",
@@ -155,6 +156,11 @@ def _refuse(plan: Plan, dialect: str) -> None:
             f"PBS has no quality of service, and {plan.qos} was asked for",
             hint="leave out -q; a site's own word for it goes into --directive='-l job_priority=…'",
         )
+    if plan.gpu_type and dialect == TORQUE:
+        raise PlanError(
+            f"TORQUE knows no kinds of GPUs, and {plan.gpu_type} was asked for",
+            hint="leave out the kind; -C FEATURE asks for nodes of a kind (pbsnodes -a shows their properties)",
+        )
     if plan.reservation:
         raise PlanError(
             f"a reservation of PBS is a queue: {plan.reservation}",
@@ -162,10 +168,6 @@ def _refuse(plan: Plan, dialect: str) -> None:
         )
     if dialect == OPENPBS and plan.requeue is False and _array(plan, dialect):
         raise PlanError("PBS takes no array whose tasks must not start again", hint="leave out --no-requeue, or -a")
-    if plan.licenses and dialect == WRAPPER:
-        raise PlanError("Slurm's qsub knows no licences", hint="leave out -L")
-    if dialect == TORQUE and plan.exclusive and not plan.nodes_asked:
-        raise PlanError("TORQUE gives whole nodes only where their number is said", hint="add -N")
 
 
 def _job_name(plan: Plan, dialect: str) -> str:
@@ -182,24 +184,55 @@ def job_name(name: str, dialect: str) -> str:
     return name[: _NAME[dialect]]
 
 
-def _resources(plan: Plan, dialect: str, chunk: str) -> Iterator[str]:
+def _resources(plan: Plan, dialect: str, chunk: str) -> Iterator[tuple[str, str]]:
+    if dialect == WRAPPER:
+        yield from _of_slurm(plan)
+    else:
+        yield from (("-l", resource) for resource in _of_pbs(plan, dialect, chunk))
+    if plan.exclusive and dialect == TORQUE:
+        yield "-n", ""
+    if plan.time:
+        yield "-l", f"walltime={walltime(plan.time)}"
+
+
+def _of_pbs(plan: Plan, dialect: str, chunk: str) -> Iterator[str]:
     if dialect == OPENPBS:
         yield f"select={'+'.join(_chunks(plan, chunk))}"
         yield f"place={_place(plan)}"
     else:
         yield _nodes(plan)
-        yield from _memory(plan, dialect)
-    if plan.time:
-        yield f"walltime={walltime(plan.time)}"
-    if plan.licenses:
-        for one in plan.licenses.split(","):
-            name, _, count = one.partition(":")
-            yield f"{name}={count or 1}"
+        # Of the whole job.
+        yield from [f"mem={_size(plan.mem * plan.shape.nodes)}"] if plan.mem else []
+        yield from [f"pmem={_size(plan.mem_per_cpu)}"] if plan.mem_per_cpu else []
+    for one in plan.licenses.split(",") if plan.licenses else ():
+        name, _, count = one.partition(":")
+        yield f"{name}={count or 1}"
+
+
+def _of_slurm(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Sbatch takes even nodes and their memory from `#PBS` lines; it multiplies the ranks of others wrongly."""
+    shape = plan.shape
+    if plan.nodes_asked and shape.ntasks == shape.nodes * shape.ntasks_per_node:
+        yield "-l", f"nodes={shape.nodes}:ppn={shape.ntasks_per_node}"
+    else:
+        yield from [("--nodes", str(shape.nodes))] if plan.nodes_asked else []
+        yield "--ntasks", str(shape.ntasks)
+    wanted = {
+        "--cpus-per-task": shape.cpus_per_task if shape.cpus_per_task > 1 else "",
+        "--gpus-per-node": ":".join(word for word in (plan.gpu_type, str(shape.gpus_per_node or "")) if word),
+        "--constraint": plan.constraint,
+        "--licenses": plan.licenses,
+        "--mem-per-cpu": _size(plan.mem_per_cpu).removesuffix("b") if plan.mem_per_cpu else "",
+    }
+    yield from ((word, str(value)) for word, value in wanted.items() if value)
+    yield from [("-l", f"mem={_size(plan.mem)}")] if plan.mem else []
+    yield from [("--exclusive", "")] if plan.exclusive else []
 
 
 def _chunks(plan: Plan, more: str) -> Iterator[str]:
     """`4:ncpus=8:mpiprocs=4:ompthreads=2:ngpus=1:mem=64gb`, one for each shape of node."""
-    for count, ranks in _groups(plan.shape, asked=plan.nodes_asked):
+    groups = _groups(plan.shape) if plan.nodes_asked else [(plan.shape.ntasks, 1)]
+    for count, ranks in groups:
         cpus = ranks * plan.shape.cpus_per_task
         parts = [str(count), f"ncpus={cpus}", f"mpiprocs={ranks}"]
         parts += [f"ompthreads={plan.shape.cpus_per_task}"]
@@ -212,10 +245,8 @@ def _chunks(plan: Plan, more: str) -> Iterator[str]:
         yield ":".join(parts)
 
 
-def _groups(shape: Shape, *, asked: bool) -> list[tuple[int, int]]:
-    """Chunks and the ranks in each: nodes, or where nobody asked for nodes, one chunk a rank."""
-    if not asked:
-        return [(shape.ntasks, 1)]
+def _groups(shape: Shape) -> list[tuple[int, int]]:
+    """How many nodes have how many ranks."""
     full, rest = divmod(shape.ntasks - shape.nodes, shape.ntasks_per_node - 1) if shape.ntasks_per_node > 1 else (0, 0)
     if shape.ntasks == shape.nodes * shape.ntasks_per_node:
         return [(shape.nodes, shape.ntasks_per_node)]
@@ -231,26 +262,14 @@ def _place(plan: Plan) -> str:
 
 
 def _nodes(plan: Plan) -> str:
-    """`nodes=4:ppn=8:gpus=1`: processors, not ranks."""
-    groups = _groups(plan.shape, asked=plan.nodes_asked)
+    """`nodes=4:ppn=8:gpus=1`: processors, not ranks. TORQUE counts hosts: `nodes=8` is refused where there are four."""
     parts = []
-    for count, ranks in groups:
+    for count, ranks in _groups(plan.shape):
         words = [str(count), f"ppn={ranks * plan.shape.cpus_per_task}"]
         words += [f"gpus={plan.shape.gpus_per_node}"] if plan.shape.gpus_per_node else []
         words += [part for part in plan.constraint.split("&") if part]
         parts.append(":".join(words))
     return "nodes=" + "+".join(parts)
-
-
-def _memory(plan: Plan, dialect: str) -> Iterator[str]:
-    """TORQUE's `mem` is the job's, Slurm's reader of it takes it for a node's."""
-    shape = plan.shape
-    if plan.mem:
-        yield f"mem={_size(plan.mem if dialect == WRAPPER else plan.mem * shape.nodes)}"
-    elif plan.mem_per_cpu and dialect == WRAPPER:
-        yield f"mem={_size(plan.mem_per_cpu * shape.ntasks_per_node * shape.cpus_per_task)}"
-    elif plan.mem_per_cpu:
-        yield f"pmem={_size(plan.mem_per_cpu)}"
 
 
 def _size(amount: Memory | int) -> str:

@@ -24,13 +24,16 @@ _NO_ANSWER = re.compile(
     r"cannot connect to server[^\n]*|Couldn't connect to cluster[^\n]*|Connection refused|Connection timed out"
     r"|Failed to recv data from background qsub|pbs_iff: [^\n]*|all reserved ports in use[^\n]*"
     r"|Unable to communicate with[^\n]*|No Permission\.[^\n]*trqauthd[^\n]*|Communication failure[^\n]*"
-    r"|could not connect to trqauthd[^\n]*|Unable to contact slurm controller[^\n]*|Problem loading jobs\.",
+    r"|could not connect to trqauthd[^\n]*|Unable to contact slurm controller[^\n]*|Problem loading \w+\.",
     re.IGNORECASE,
 )
 # Nothing was sent: the connection itself was refused.
-_NOT_SENT = re.compile(r"cannot connect to server|Couldn't connect to cluster|Connection refused", re.IGNORECASE)
+_NOT_SENT = re.compile(
+    r"cannot connect to server|Couldn't connect to cluster|Connection refused|\(connect failure\)", re.IGNORECASE
+)
 
 UNKNOWN_JOB = "Unknown Job Id"
+_UNKNOWN = 153  # its number, which TORQUE's qhold and qrls return without a word
 FINISHED_JOB = "Job has finished"
 NO_HISTORY = "PBS is not configured to maintain job history"
 
@@ -59,10 +62,16 @@ def unreachable_hint(stderr: str) -> str:
     return "the PBS server is down or busy: nothing was changed; try again in a minute"
 
 
+_SPEAKER = re.compile(r"^(?:q\w+|sbatch): +(?:error: +)?(?:Batch job submission failed: +)?")
+
+
 def message(text: str) -> str:
     """What a PBS command complained of, in one line: a hook may have written several, and a usage text may follow."""
+    # Slurm's qsub shows the command that it ran, and then in quotes what that said.
+    text = re.sub(r"There was an error running the Slurm.*\nand the output was:\n'(.*)'", r"\1", text, flags=re.DOTALL)
     text, *usage = re.split(r"^usage:", text, maxsplit=1, flags=re.MULTILINE | re.IGNORECASE)
-    lines = [re.sub(r"^q\w+: +", "", line.strip()) for line in text.splitlines()]
+    lines = [re.sub(r"^\[(.*)\]$", r"\1", line.strip()) for line in text.splitlines()]
+    lines = [_SPEAKER.sub("", line) for line in lines]
     return "; ".join(line for line in lines if line) or ("it only said how it is used" if usage else "")
 
 
@@ -88,6 +97,8 @@ _BY_CODE = {
 _BY_WORDS = (
     ("exceeds server or queue size limit", "split the array: qstat -B -f shows max_array_size"),
     ("per-user limit", "wait for your other jobs to end, or make them one array: -a"),
+    ("feasible nodes", "no nodes have that much: ask for fewer -N, -n, -c or GPUs (pbsnodes -a shows what there is)"),
+    ("invalid time limit", _BY_CODE[166]),
     ("limit", "ask for less, or wait for your other jobs to end (qstat -Qf, qstat -B -f)"),
     ("illegal -N value", "choose another name: -J NAME"),
     ("name is too long", "choose a shorter name: -J NAME"),
@@ -97,7 +108,17 @@ _BY_WORDS = (
     ("Unknown resource", _BY_CODE[187]),
     ("Unknown queue", _BY_CODE[170]),
     ("Queue is not enabled", _BY_CODE[173]),
+    ("Undefined attribute", _BY_CODE[154]),
+    ("not a valid option", _BY_CODE[154]),
+    ("Unauthorized Request", _BY_CODE[159]),
+    ("Bad UID", _BY_CODE[175]),
+    ("Bad GID", _BY_CODE[197]),
     ("account", _BY_CODE[201]),
+    # sbatch
+    ("dependency problem", "check -d"),
+    ("node configuration is not available", "ask for less of each node: -n, -c, --mem, --gpus-per-node; or another -p"),
+    ("feature specification", "the site has no such nodes: check -C"),
+    ("unrecognized option", _BY_CODE[154]),
     ("invalid partition", _BY_CODE[170]),
     ("directive error", _BY_CODE[154]),
     ("cannot be used with", _BY_CODE[154]),
@@ -132,7 +153,8 @@ def per_id(targets: Sequence[str], answer: Completed) -> dict[str, str]:
                 named = True
                 problems[target] = _without(text, target) or text
     if answer.code and not named:
-        problem = message(answer.err + answer.out) or f"it ended with code {answer.code} and without a word"
+        silence = UNKNOWN_JOB if answer.code == _UNKNOWN else f"it ended with code {answer.code} and without a word"
+        problem = message(answer.err + answer.out) or silence
         if len(targets) == 1:
             return {targets[0]: problem}
         raise RefusedError(f"{answer.argv[0]}: {problem}", hint="try the jobs one by one")
@@ -165,7 +187,7 @@ _COMMENTS = (
         "wait; fewer -N or a shorter -t may start sooner",
     ),
     (
-        r"Not Running: Not enough (?:free nodes|total nodes|of the right type of nodes) available(.*)",
+        r"Not Running: Not enough (?:free nodes|total nodes|of the right type of nodes) (?:are )?available(.*)",
         "it waits for nodes to become free",
         "wait; fewer -N or a shorter -t may start sooner",
     ),

@@ -4,8 +4,8 @@
 #PBS -A ab12
 #PBS -l select=2:ncpus=3:mpiprocs=3:ompthreads=1:mem=8192mb:cpu=True:host=n7
 #PBS -l place=scatter:excl
-#PBS -l walltime=25:00:00
 #PBS -l matlab=2
+#PBS -l walltime=25:00:00
 #PBS -h
 #PBS -r y
 #PBS -W depend=afterok:4711

@@ -1,7 +1,7 @@
 #!/bin/bash
 #PBS -N solve.3f9c2a7d41be
 #PBS -l nodes=1:ppn=1
-#PBS -r n
+#SBATCH --no-requeue
 #PBS -t 0-9
 #PBS -j oe
 #PBS -o /dev/null

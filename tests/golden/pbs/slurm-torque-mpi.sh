@@ -1,6 +1,7 @@
 #!/bin/bash
 #PBS -N solve.3f9c2a7d41be
-#PBS -l nodes=4:ppn=32
+#PBS -l nodes=4:ppn=8
+#SBATCH --cpus-per-task 4
 #PBS -l mem=8192mb
 #PBS -j oe
 #PBS -o /dev/null
