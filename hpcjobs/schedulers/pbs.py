@@ -320,14 +320,24 @@ class Pbs:
         return ",".join(":".join((word, *found)) for word, found in clauses if found)
 
     def partitions(self) -> dict[str, Partition]:
-        """The queues and their limits, and the commonest shape of a node: which queue has which, PBS does not say."""
+        """The queues and their limits, and the largest node: which queue has which nodes, PBS does not say."""
         if self._dialect == OPENPBS:
             queues = _lines_of(self._ask("qstat", "-Q", "-f", "-F", "dsv", "-D", _UNIT).out, "Queue: ")
             nodes = _lines_of(self._ask("pbsnodes", "-a", "-F", "dsv", "-D", _UNIT).out, "Name=")
         else:
             queues = _blocks_of(self._ask("qstat", "-Q", "-f").out, "Queue:")
             nodes = parse_nodes(self._ask("pbsnodes", "-a").out)
-        return parse_queues(queues, nodes)
+        return parse_queues(queues, nodes, self._server()[1].get("default_queue", ""))
+
+    def _server(self) -> tuple[str, Attributes]:
+        """The server's name and settings; Slurm has none."""
+        if self._dialect == WRAPPER:
+            return "", {}
+        if self._dialect == OPENPBS:
+            found = _lines_of(self._ask("qstat", "-B", "-f", "-F", "dsv", "-D", _UNIT).out, "Server: ")
+        else:
+            found = _blocks_of(self._ask("qstat", "-B", "-f").out, "Server:")
+        return next(iter(found.items()), ("", {}))
 
     def diagnose(self) -> Diagnosis:
         """What the server says of itself, and whether its library is used."""
@@ -338,11 +348,7 @@ class Pbs:
         if self._dialect == WRAPPER:
             self._ask("qstat", "-Q")
             return Diagnosis("Slurm's look-alike of TORQUE", {"dialect": self._dialect})
-        if self._dialect == OPENPBS:
-            found = _lines_of(self._ask("qstat", "-B", "-f", "-F", "dsv", "-D", _UNIT).out, "Server: ")
-        else:
-            found = _blocks_of(self._ask("qstat", "-B", "-f").out, "Server:")
-        server, settings = next(iter(found.items()), ("", {}))
+        server, settings = self._server()
         wanted = ("default_queue", "scheduling", "job_history_enable", "max_array_size", "max_job_array_size")
         details = {key: settings[key] for key in wanted if key in settings}
         return Diagnosis(settings.get("pbs_version", ""), {"dialect": self._dialect, "server": server, **details})
@@ -668,6 +674,19 @@ def parse_nodes(text: str) -> dict[str, Attributes]:
     return found
 
 
+def _hosts(nodes: Mapping[str, Attributes]) -> list[NodeShape]:
+    """What each host has; OpenPBS may count parts of one as nodes of their own."""
+    from hpcjobs.model import NodeShape
+
+    hosts: dict[str, NodeShape] = {}
+    for name, node in nodes.items():
+        key = node.get("resources_available.host", name)
+        one, known = _shape(node), hosts.get(key, NodeShape())
+        memory = Memory((known.memory or 0) + (one.memory or 0)) or None
+        hosts[key] = NodeShape(cores=known.cores + one.cores, memory=memory, gpus=known.gpus + one.gpus)
+    return list(hosts.values())
+
+
 def _shape(node: Attributes) -> NodeShape:
     from hpcjobs.model import NodeShape
 
@@ -686,23 +705,28 @@ def _memory(text: str) -> Memory | None:
     return Memory(int(match[1]) << {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}[match[2]]) if match else None
 
 
-def parse_queues(found: Mapping[str, Attributes], nodes: Mapping[str, Attributes]) -> dict[str, Partition]:
-    """The queues that take jobs, with the limits that they have themselves."""
-    from collections import Counter
-
+def parse_queues(
+    found: Mapping[str, Attributes], nodes: Mapping[str, Attributes], default: str = ""
+) -> dict[str, Partition]:
+    """The queues that take jobs, with the limits that they have themselves, and what no host has more of."""
     from hpcjobs.model import NodeShape, Partition
 
+    hosts = _hosts(nodes)
+    largest = NodeShape(
+        cores=max((host.cores for host in hosts), default=0),
+        memory=max((host.memory for host in hosts if host.memory), default=None),
+        gpus=max((host.gpus for host in hosts), default=0),
+    )
     queues = {}
-    shapes = Counter(_shape(node) for node in nodes.values())
-    common = shapes.most_common(1)[0][0] if shapes else NodeShape()
     for name, settings in found.items():
         if settings.get("enabled", "True").lower() not in {"true", "yes"}:
             continue
         queues[name] = Partition(
+            default=name == default,
             max_time=_walltime(settings.get("resources_max.walltime", "")),
             max_nodes=_number(settings.get("resources_max.nodect", "")) or 0,
-            nodes=len(nodes),
-            node=common,
+            nodes=len(hosts),
+            node=largest,
         )
     return queues
 

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from hpcjobs.errors import RefusedError, UnreachableError
+from hpcjobs.model import NodeShape, Partition
 from hpcjobs.process import Completed
-from hpcjobs.schedulers.pbs import Pbs
+from hpcjobs.schedulers.pbs import Pbs, parse_queues
+from hpcjobs.units import Memory
 from tests.pbs_answers import US, job
 
 
@@ -36,6 +38,21 @@ def test_a_qstat_that_complains_is_no_answer_although_it_named_some() -> None:
 def test_an_unknown_job_is_gone(dialect: str) -> None:
     gone = "qstat: Unknown Job Id 12.pbshead\nqstat: 13.pbshead Job has finished, use -x or -H to obtain it\n"
     assert pbs(153, "", gone, dialect).poll([job(), job("13.pbshead")]) == {}
+
+
+def test_queues_have_the_largest_node_and_parts_of_a_host_are_one() -> None:
+    nodes = {
+        "n1[0]": {"resources_available.host": "n1", "resources_available.ncpus": "8", "resources_available.mem": "8gb"},
+        "n1[1]": {"resources_available.host": "n1", "resources_available.ncpus": "8", "resources_available.mem": "8gb"},
+        "n2": {"resources_available.host": "n2", "resources_available.ncpus": "12", "resources_available.ngpus": "4"},
+    }
+    queues: dict[str, dict[str, str]] = {"work": {}, "long": {"resources_max.nodect": "1"}, "old": {"enabled": "False"}}
+    largest = NodeShape(cores=16, memory=Memory.parse("16G"), gpus=4)
+    assert parse_queues(queues, nodes, "work") == {
+        "work": Partition(default=True, nodes=2, node=largest),
+        "long": Partition(nodes=2, max_nodes=1, node=largest),
+    }
+    assert parse_queues({"work": {}}, {}) == {"work": Partition()}
 
 
 def test_only_torque_gets_a_short_script_for_a_long_one(tmp_path: Path) -> None:

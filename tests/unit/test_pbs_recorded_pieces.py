@@ -211,8 +211,8 @@ def test_what_the_server_says_of_itself() -> None:
 def test_queues_and_nodes() -> None:
     queues = Completed(("qstat",), 0, as_dsv("qstat_Q_json", "Queue", "Queue: "), "")
     nodes = Completed(("pbsnodes",), 0, as_dsv("pbsnodes_json", "nodes", "Name="), "")
-    common = NodeShape(cores=4, memory=Memory.parse("24684096K"))
-    plain = Partition(nodes=3, node=common)
+    largest = NodeShape(cores=4, memory=Memory.parse("24684096K"), gpus=2)
+    plain = Partition(nodes=3, node=largest)
     assert pbs(Script(qstat=queues, pbsnodes=nodes)).partitions() == {
         "workq": plain, "shortq": replace(plain, max_time=Duration(3600)), "stoppedq": plain, "aclq": plain, "routeq": plain,
     }  # fmt: skip

@@ -364,7 +364,7 @@ def test_it_says_what_it_is_even_where_slurm_is_down(case: str) -> None:
 
 
 def test_queues_and_nodes() -> None:
-    node = NodeShape(cores=2, memory=None, gpus=0)
+    node = NodeShape(cores=2, memory=None, gpus=2)
     queue = Partition(nodes=4, node=node)
     for case, names in (("queues", ["debug", "long", "gpu"]), ("queue_gpu", ["gpu"]), ("queue_unknown", [])):
         scheduler, script = slurm(qstat=answer(case, "qstat"), pbsnodes=answer("pbsnodes", "pbsnodes"))

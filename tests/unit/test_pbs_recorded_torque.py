@@ -415,7 +415,7 @@ def test_queues_and_nodes() -> None:
     scheduler, script = torque(qstat=answer("queues", "qstat"), pbsnodes=answer("pbsnodes", "pbsnodes"))
     node = NodeShape(cores=4, memory=Memory(24_684_100 << 10), gpus=0)
     assert scheduler.partitions() == {"batch": Partition(max_time=Duration(7200), nodes=2, node=node)}
-    assert script.calls == [("qstat", "-Q", "-f"), ("pbsnodes", "-a")]
+    assert script.calls == [("qstat", "-Q", "-f"), ("pbsnodes", "-a"), ("qstat", "-B", "-f")]
 
 
 SELECTED = {
