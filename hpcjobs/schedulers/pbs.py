@@ -242,6 +242,7 @@ class Pbs:
         known = self._known_numbers(targets)
         numbers = {target: target.partition(".")[0].partition("[")[0] for target in targets}
         alive = [target for target in targets if numbers[target] in known]
+        alive.sort(key=lambda target: known[numbers[target]] in _WAITING)  # last what does not end by itself meanwhile
         problems = {target: "" if target in alive else _GONE for target in targets}
         if alive:
             words = [word for target in alive for word in target.split()]
@@ -259,7 +260,9 @@ class Pbs:
         if self._dialect == OPENPBS:
             found = parse_dsv(self._ask("qstat", "-E", "-f", "-F", "dsv", "-D", _UNIT, *names).out)
         else:
-            found = parse_text(self._ask("qstat", "-f", *names).out)
+            # Without -t, TORQUE lists all jobs when it is asked for an array.
+            tasks = ("-t",) if self._dialect == TORQUE and any("[" in name for name in names) else ()
+            found = parse_text(self._ask("qstat", "-f", *tasks, *names).out)
         return {str(number): attributes.get("job_state", "") for (number, _), attributes in found.items()}
 
     def hold(self, targets: Sequence[str]) -> dict[str, str]:
@@ -478,6 +481,7 @@ _STATES = {
     "E": JobState.COMPLETING,
 }
 _OVER = {"F", "X", "C"}
+_WAITING = {"Q", "H", "W"}
 _OVER_IN_SLURM = {"C", "U"}  # it has no letter for some ends (out of memory, deadline)
 # job.h: JOB_SUBSTATE_DEPNHOLD, _FINISHED, _FAILED, _TERMINATED.
 _WAITS_FOR_JOB, _FINISHED, _FAILED, _TERMINATED = "22", "92", "93", "91"

@@ -55,6 +55,22 @@ def test_queues_have_the_largest_node_and_parts_of_a_host_are_one() -> None:
     assert parse_queues({"work": {}}, {}) == {"work": Partition()}
 
 
+def test_cancel_names_those_last_that_wait() -> None:
+    lines = [
+        f"Job Id: {number}.s{US}job_state={letter}\n" for number, letter in ((1, "Q"), (2, "R"), (3, "H"), (4, "E"))
+    ]
+    asked: list[list[str]] = []
+
+    def run(argv: Sequence[str], **_: object) -> Completed:
+        asked.append(list(argv))
+        return Completed(tuple(argv), 0, "".join(lines) if argv[0] == "qstat" else "", "")
+
+    scheduler = Pbs({"extra": {"dialect": "openpbs"}}, run)
+    answers = scheduler.cancel(["1.s", "2.s", "3.s", "4.s", "5.s"])
+    assert asked[-1] == ["qdel", "2.s", "4.s", "1.s", "3.s"]
+    assert list(answers.values()) == ["", "", "", "", "PBS no longer has it in its queues"]
+
+
 def test_only_torque_gets_a_short_script_for_a_long_one(tmp_path: Path) -> None:
     script = tmp_path / "job 1.sh"
     script.write_text("#!/bin/bash\n#PBS -N long\n\nset -e\n" + "# x\n" * 20_000)
