@@ -464,6 +464,12 @@ def test_other_ways_of_control(case: str) -> None:
     assert per_id([target], answer(case, "")) == {target: words}
 
 
+def test_its_qrerun_is_not_tried() -> None:
+    scheduler, script = slurm()
+    assert scheduler.requeue(["46"]) == {"46": "Slurm's qrerun does not work: use scontrol requeue"}
+    assert script.calls == []
+
+
 def test_there_is_no_qselect() -> None:
     assert recording("qselect", WRAPPER).code == 127
     assert "command not found" in message(recording("qselect", WRAPPER).err)

@@ -499,11 +499,6 @@ MISUSED = {
     "qdel_tasks": ("152[].thead", ""),
     "qdel_task_unknown": ("152[].thead", ""),  # without a word
     "qdel_all": ("152[].thead", ""),
-    "qrerun_user": (
-        "196.thead",
-        "Unauthorized Request MSG=additional permissions required (ATR_DFLAG_MGWR | ATR_DFLAG_OPWR)",
-    ),
-    "qrerun_unknown": ("999999.thead", "Unknown Job Id Error MSG=cannot locate job"),
 }
 
 
@@ -527,16 +522,21 @@ HELD = {
     "qrls_unknown": ("999999", "Unknown Job Id"),
     "qrls_not_held": ("195.thead", NOW),
     "qrls_complete": ("146.thead", ENDED),
+    "qrerun_user": (
+        "196.thead",
+        "Unauthorized Request MSG=additional permissions required (ATR_DFLAG_MGWR | ATR_DFLAG_OPWR)",
+    ),
+    "qrerun_unknown": ("999999", "Unknown Job Id Error MSG=cannot locate job 999999.thead"),
 }
 
 
 @pytest.mark.parametrize("case", HELD)
-def test_hold_and_release(case: str) -> None:
+def test_hold_release_and_requeue(case: str) -> None:
     target, problem = HELD[case]
     program = case.partition("_")[0]
     scheduler, script = torque(**{program: answer(case, program)})
-    call = scheduler.hold if program == "qhold" else scheduler.release
-    assert call([target]) == {target: problem}
+    calls = {"qhold": scheduler.hold, "qrls": scheduler.release, "qrerun": scheduler.requeue}
+    assert calls[program]([target]) == {target: problem}
     assert script.calls == [(program, target)]
 
 
