@@ -364,9 +364,9 @@ def test_cancelling_asks_for_each_job_and_says_which_failed(server: Server) -> N
         "3098.pbshead": "Unknown Job Id",
         "9.pbshead": "PBS no longer has it in its queues",
     }
-    assert [line for line in server.asked if line.startswith("deljob")] == [
+    assert {line for line in server.asked if line.startswith("deljob")} == {
         f"deljob 7 {word} -" for target in targets[:3] for word in target.split()
-    ]
+    }
 
 
 # ------------------------------------------------------------------------------------------- the library

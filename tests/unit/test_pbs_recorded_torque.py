@@ -473,7 +473,8 @@ def test_qdel_says_of_each_job_why_not(case: str) -> None:
     jobs = [re.sub(r"\[\d\]", "[]", target) for target in targets]
     scheduler, script = torque(qstat=listing(*jobs), qdel=answer(case, "qdel"))
     assert scheduler.cancel(targets) == DELETED[case]
-    assert script.calls == [("qstat", "-f", *jobs), ("qdel", *targets)]
+    tasks = ("-t",) if any("[" in job for job in jobs) else ()
+    assert script.calls == [("qstat", "-f", *tasks, *jobs), ("qdel", *targets)]
     assert [re.sub("'", "", word) for word in recording(case, TORQUE).command.split()] == ["qdel", *targets]
 
 
