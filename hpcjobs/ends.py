@@ -67,7 +67,8 @@ def _settle_array(record: JobRecord, told: JobStatus | None) -> JobStatus:
         states.update(told.tasks.each())
         codes.update((int(index), code) for index, code in told.tasks.codes.items())
     folder = paths.JobFolder(Path(record.folder))
-    unwanted = set(parse_indices(record.cancelled_tasks)) if record.cancelled_tasks else set()
+    some = parse_indices(record.cancelled_tasks) if record.cancelled_tasks else ()
+    unwanted = set(record.indices() if record.cancelled else some)
     for index in record.indices():
         state = states.get(index)
         if state is not None and (not state.final or state is JobState.DONE or state is before.get(index)):
@@ -75,12 +76,11 @@ def _settle_array(record: JobRecord, told: JobStatus | None) -> JobStatus:
         written = read_exit_file(folder.exit_file(index), record.native_id)
         if written:
             codes[index] = written.exit_code or 0
-        if state is None and written:
-            states[index] = written.state
-        elif state is None:
+        if state is None and index in unwanted and (not written or written.signal):
             # Slurm drops a task that was cancelled before its start from the queue at once.
-            wanted_end = record.cancelled or index in unwanted
-            states[index] = JobState.CANCELLED if wanted_end else JobState.UNKNOWN
+            states[index] = JobState.CANCELLED
+        elif state is None:
+            states[index] = written.state if written else JobState.UNKNOWN
     tasks = Tasks.build(states, codes)
     base = told or JobStatus(JobState.UNKNOWN)
     return replace(base, state=tasks.overall(), exit_code=max(codes.values(), default=None), tasks=tasks)

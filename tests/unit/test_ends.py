@@ -75,3 +75,17 @@ def test_a_cancelled_job_that_had_to_be_killed(record: JobRecord, after: float, 
     assert ends.settle_lost(running, ends.settle(running, None), {}, 2000.0 + after).state is state
     untouched = replace(running, cancelled=0.0)
     assert ends.settle_lost(untouched, ends.settle(untouched, None), {}, 9999.0).state is S.UNKNOWN
+
+
+def test_tasks_of_a_cancelled_array_that_were_ended_by_a_signal_did_not_fail(record: JobRecord) -> None:
+    for index, end in enumerate(("code=143\nsignal=15", "code=0\nsignal=0", "code=7\nsignal=0")):
+        Path(record.folder, f"exit.{index}").write_text(f"{end}\nstart=1700\nend=1800\nid=12.server\n")
+    array = replace(record, array="0-3", state=S.RUNNING)
+    for change, states in (
+        ({"cancelled": 2000.0}, {"cancelled": "0,3", "done": "1", "failed": "2"}),
+        ({"cancelled_tasks": "0"}, {"cancelled": "0", "done": "1", "failed": "2", "unknown": "3"}),
+        ({}, {"done": "1", "failed": "0,2", "unknown": "3"}),
+    ):
+        tasks = ends.settle(replace(array, **change), None).tasks
+        assert tasks is not None
+        assert tasks.states == states
