@@ -10,7 +10,8 @@ import pytest
 from hpcjobs.errors import RefusedError, UnreachableError
 from hpcjobs.model import NodeShape, Partition
 from hpcjobs.process import Completed
-from hpcjobs.schedulers.pbs import Pbs, parse_queues
+from hpcjobs.schedulers.pbs import Pbs
+from hpcjobs.schedulers.pbs_status import parse_queues
 from hpcjobs.units import Memory
 from tests.pbs_answers import US, job
 

@@ -18,7 +18,7 @@ from hpcjobs import process
 from hpcjobs.errors import RefusedError, UnreachableError
 from hpcjobs.process import Completed
 from hpcjobs.record import JobRecord, JobState
-from hpcjobs.schedulers import api, pbs, pbs_api
+from hpcjobs.schedulers import api, pbs_api, pbs_status
 from hpcjobs.schedulers.pbs import Pbs
 from tests.pbs_recorded import recordings
 
@@ -123,21 +123,21 @@ def script(tmp_path: Path) -> Path:
 
 
 def test_library_and_command_said_the_same_of_each_job() -> None:
-    by_library, by_command = pbs.parse_dsv(JOBS), pbs.parse_dsv(BY_COMMAND)
+    by_library, by_command = pbs_status.parse_dsv(JOBS), pbs_status.parse_dsv(BY_COMMAND)
     assert list(by_library) == list(by_command)
     assert len(by_library) == 10
     for key, attributes in by_library.items():
-        assert pbs.read_status(attributes) == pbs.read_status(by_command[key])
+        assert pbs_status.read_status(attributes) == pbs_status.read_status(by_command[key])
 
 
 def test_what_is_asked_of_the_library_is_all_that_is_read() -> None:
     texts = [JOBS, *(recording.out for recording in recordings().values())]
     seen = 0
     for attributes in (
-        each for text in texts for read in (pbs.parse_dsv, pbs.parse_text) for each in read(text).values()
+        each for text in texts for read in (pbs_status.parse_dsv, pbs_status.parse_text) for each in read(text).values()
     ):
         wanted = {name: value for name, value in attributes.items() if name in pbs_api.WANTED}
-        assert pbs.read_status(wanted) == pbs.read_status(attributes)
+        assert pbs_status.read_status(wanted) == pbs_status.read_status(attributes)
         seen += 1
     assert seen > 100
 
@@ -213,7 +213,7 @@ def test_a_server_that_hangs_is_called_by_the_commands_name() -> None:
 def test_values_stay_in_their_line() -> None:
     record = ("1.s", [("comment", "two\nlines\\")])
     assert pbs_api._dsv(record, "|") == "Job Id: 1.s|comment=two\\nlines\\\\\n"
-    assert pbs.parse_text(pbs_api._text(record)) == {(1, None): {"comment": "twolines\\"}}
+    assert pbs_status.parse_text(pbs_api._text(record)) == {(1, None): {"comment": "twolines\\"}}
 
 
 # ------------------------------------------------------------------------------------------------ submit
@@ -482,7 +482,7 @@ def ask(capfdbinary: pytest.CaptureFixture[bytes]) -> Answers:
 def test_torque_status(torque: Any, ask: Answers) -> None:
     code, out, err = ask(["qstat", "-f", "-t", "7.head", "8[].head", "9.head"])
     assert (code, err) == (0, "")
-    assert pbs.parse_text(out) == {
+    assert pbs_status.parse_text(out) == {
         (7, None): {"job_state": "R", "exec_host": "n1/0", "start_time": "17", "Resource_List.nodes": "1"},
         (8, 1): {"job_state": "C", "exit_status": "0"},
         (8, 2): {"job_state": "Q"},
@@ -493,7 +493,7 @@ def test_torque_status(torque: Any, ask: Answers) -> None:
 
 
 def test_torque_status_of_all(torque: Any, ask: Answers) -> None:
-    assert sorted(pbs.parse_text(ask(["qstat", "-f"])[1])) == [(7, None), (8, 1), (8, 2)]
+    assert sorted(pbs_status.parse_text(ask(["qstat", "-f"])[1])) == [(7, None), (8, 1), (8, 2)]
 
 
 def test_torque_refuses(torque: Any, ask: Answers) -> None:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hpcjobs.errors import PlanError, RefusedError
 from hpcjobs.process import Completed
 from hpcjobs.record import JobState
-from hpcjobs.schedulers import pbs
+from hpcjobs.schedulers import pbs_status
+from hpcjobs.schedulers.pbs import Pbs
 from hpcjobs.schedulers.pbs_request import OPENPBS, TORQUE, WRAPPER
 from hpcjobs.schedulers.pbs_words import explain_status, message, per_id, refusal_hint, unreachable
 from tests.pbs_answers import US, job
@@ -92,13 +93,13 @@ VALUES = st.one_of(TEXT, st.sampled_from(["Q", "H", "R", "F", "X", "C", "E", "Tr
 @example(f"Job Id: {'9' * 5000}.pbshead{US}job_state=R\n", OPENPBS)
 @example(f"Job Id: 1[{'9' * 5000}].pbshead{US}job_state=R\n", OPENPBS)
 def test_any_text_is_read(text: str, dialect: str) -> None:
-    for parse in (pbs.parse_dsv, pbs.parse_text):
+    for parse in (pbs_status.parse_dsv, pbs_status.parse_text):
         for key, attributes in parse(text).items():
-            assert pbs.parse_key(f"{key[0]}[{key[1]}]" if key[1] is not None else f"{key[0]}") == key
-            pbs.read_status(attributes, dialect)
-    assert pbs.parse_submit(text) in ("", text.strip().splitlines()[-1].strip() if text.strip() else "")
-    assert set(pbs.parse_tags(text, ["3f9c2a71b2c4"])) <= {"3f9c2a71b2c4"}
-    assert pbs.parse_version(text) in ("", OPENPBS, TORQUE, WRAPPER)
+            assert pbs_status.parse_key(f"{key[0]}[{key[1]}]" if key[1] is not None else f"{key[0]}") == key
+            pbs_status.read_status(attributes, dialect)
+    assert pbs_status.parse_submit(text) in ("", text.strip().splitlines()[-1].strip() if text.strip() else "")
+    assert set(pbs_status.parse_tags(text, ["3f9c2a71b2c4"])) <= {"3f9c2a71b2c4"}
+    assert pbs_status.parse_version(text) in ("", OPENPBS, TORQUE, WRAPPER)
     assert unreachable(text) == "" or unreachable(text) in text
 
 
@@ -108,7 +109,7 @@ def test_any_text_is_read(text: str, dialect: str) -> None:
 @example({"job_state": "R", "stime": "9" * 5000}, TORQUE)
 @example({"job_state": "F", "array": "True", "Exit_status": "0", "substate": "17"}, OPENPBS)
 def test_any_attributes_make_a_status(attributes: dict[str, str], dialect: str) -> None:
-    status = pbs.read_status(attributes, dialect)
+    status = pbs_status.read_status(attributes, dialect)
     assert status.raw.startswith(attributes.get("job_state", ""))
     assert 0 <= status.started < float("inf")
     assert explain_status(status).words
@@ -118,7 +119,7 @@ def test_any_attributes_make_a_status(attributes: dict[str, str], dialect: str) 
 @example("M", OPENPBS)
 @example("", TORQUE)
 def test_an_unknown_letter_is_unknown_and_kept(letter: str, dialect: str) -> None:
-    status = pbs.read_status({"job_state": letter, "Exit_status": "0", "run_count": "1"}, dialect)
+    status = pbs_status.read_status({"job_state": letter, "Exit_status": "0", "run_count": "1"}, dialect)
     assert (status.state, status.raw, status.exit_code) == (JobState.UNKNOWN, letter, None)
 
 
@@ -155,7 +156,7 @@ def test_any_answer_has_an_outcome_for_each_job(out: str, err: str, code: int, t
 def test_ends_that_were_not_seen(
     attributes: dict[str, str], state: JobState, code: int | None, signal: int, reason: str
 ) -> None:
-    status = pbs.read_status({"job_state": "F", "substate": "93", "exec_host": "n1/0", **attributes})
+    status = pbs_status.read_status({"job_state": "F", "substate": "93", "exec_host": "n1/0", **attributes})
     assert (status.state, status.exit_code, status.signal, status.reason) == (state, code, signal, reason)
 
 
@@ -171,16 +172,16 @@ def test_ends_that_were_not_seen(
     ],
 )
 def test_ends_of_torque(attributes: dict[str, str], state: JobState, code: int | None) -> None:
-    status = pbs.read_status({"job_state": "C", "exec_host": "n1/0", **attributes}, TORQUE)
+    status = pbs_status.read_status({"job_state": "C", "exec_host": "n1/0", **attributes}, TORQUE)
     assert (status.state, status.exit_code) == (state, code)
 
 
 def test_slurms_look_alike_does_not_say_how_a_job_ended() -> None:
-    assert pbs.read_status({"job_state": "C"}, WRAPPER).state is JobState.UNKNOWN
+    assert pbs_status.read_status({"job_state": "C"}, WRAPPER).state is JobState.UNKNOWN
 
 
 def test_what_pbs_has_no_word_for_is_refused() -> None:
-    scheduler = pbs.Pbs({"extra": {"dialect": "openpbs"}}, lambda *_, **__: Completed(("qstat",), 0, "", ""))
+    scheduler = Pbs({"extra": {"dialect": "openpbs"}}, lambda *_, **__: Completed(("qstat",), 0, "", ""))
     with pytest.raises(PlanError, match="PBS has no dependency singleton"):
         scheduler.dependency("singleton", ["12.pbshead"])
     assert scheduler.poll([]) == {}

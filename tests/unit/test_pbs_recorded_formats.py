@@ -10,7 +10,7 @@ import pytest
 
 from hpcjobs.process import Completed
 from hpcjobs.record import JobState, JobStatus
-from hpcjobs.schedulers.pbs import Key, parse_dsv, parse_text, read_status
+from hpcjobs.schedulers.pbs_status import Key, parse_dsv, parse_text, read_status
 from tests.pbs_answers import US, Script, answer, as_dsv, document, job, pbs
 from tests.pbs_recorded import recording
 

@@ -9,10 +9,10 @@ import pytest
 from hpcjobs.model import NodeShape, Partition
 from hpcjobs.process import Completed
 from hpcjobs.record import JobState, JobStatus
-from hpcjobs.schedulers.pbs import (
+from hpcjobs.schedulers.pbs import Pbs
+from hpcjobs.schedulers.pbs_status import (
     Attributes,
-    Pbs,
-    _blocks_of,
+    blocks_of,
     parse_dsv,
     parse_key,
     parse_tags,
@@ -173,7 +173,7 @@ def test_text_of_a_job_that_was_cut_off() -> None:
     }
     (attributes,) = parse_text("Job Id: 5226.pbshead\n" + recording("qstat_comment_max_run").out).values()
     assert attributes["comment"] == "Not Running: User has reached queue workq running job limit."
-    settings = _blocks_of("Server: pbshead\n" + recording("qstat_sched_off").out, "Server:")
+    settings = blocks_of("Server: pbshead\n" + recording("qstat_sched_off").out, "Server:")
     assert settings == {"pbshead": {"server_state": "Active", "scheduling": "False"}}
 
 

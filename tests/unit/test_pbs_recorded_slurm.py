@@ -14,8 +14,9 @@ from hpcjobs.model import NodeShape, Partition, Shape
 from hpcjobs.process import Completed
 from hpcjobs.record import JobRecord, JobState, JobStatus, Tasks
 from hpcjobs.schedulers import Diagnosis, Explanation
-from hpcjobs.schedulers.pbs import Pbs, parse_tags, parse_text, parse_version, read_status
+from hpcjobs.schedulers.pbs import Pbs
 from hpcjobs.schedulers.pbs_request import WRAPPER, spell
+from hpcjobs.schedulers.pbs_status import parse_tags, parse_text, parse_version, read_status
 from hpcjobs.schedulers.pbs_words import message, per_id
 from hpcjobs.units import Duration, Memory, parse_indices
 from tests import pbs_answers

@@ -13,7 +13,7 @@ import pytest
 
 from hpcjobs.process import Completed
 from hpcjobs.record import JobState, JobStatus, Tasks
-from hpcjobs.schedulers.pbs import parse_dsv, read_status
+from hpcjobs.schedulers.pbs_status import parse_dsv, read_status
 from hpcjobs.schedulers.pbs_words import explain_status
 from tests.pbs_answers import US, Script, answer, as_dsv, at, held, job, pbs, runs, wait
 

@@ -14,8 +14,8 @@ from hpcjobs import render
 from hpcjobs.errors import PlanError, RefusedError, UnreachableError, UsageError
 from hpcjobs.model import Plan, Shape
 from hpcjobs.process import Completed
-from hpcjobs.schedulers.pbs import parse_submit
 from hpcjobs.schedulers.pbs_request import OPENPBS, arrange, spell, walltime
+from hpcjobs.schedulers.pbs_status import parse_submit
 from hpcjobs.units import Duration, Memory, parse_indices
 from tests.pbs_answers import Script, answer, fragments, job, pbs
 from tests.pbs_recorded import recording

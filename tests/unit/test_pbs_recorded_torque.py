@@ -15,8 +15,9 @@ from hpcjobs.model import NodeShape, Partition, Shape
 from hpcjobs.process import Completed
 from hpcjobs.record import JobState, JobStatus, Tasks
 from hpcjobs.schedulers import Diagnosis, Explanation
-from hpcjobs.schedulers.pbs import Pbs, parse_key, parse_tags, parse_text, parse_version, read_status
+from hpcjobs.schedulers.pbs import Pbs
 from hpcjobs.schedulers.pbs_request import TORQUE, spell, walltime
+from hpcjobs.schedulers.pbs_status import parse_key, parse_tags, parse_text, parse_version, read_status
 from hpcjobs.schedulers.pbs_words import message, per_id
 from hpcjobs.units import Duration, Memory, parse_indices
 from tests import pbs_answers
