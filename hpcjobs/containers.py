@@ -78,20 +78,20 @@ def _of_image(spec: JobSpec, image: ImageFacts) -> Iterator[tuple[str, str]]:
 
 
 def parse_bind(text: str, base: str = "/", *, expand: bool) -> Bind:
-    """Read `SRC`, `SRC:DST` or `SRC:DST:ro`; a relative source is below `base`.
+    """Read `SRC`, `SRC:DST`, `SRC:DST:ro` or `SRC:DST:optional`; a relative source is below `base`.
 
     Raises:
         PlanError: it is none of them.
     """
     source, *rest = text.split(":")
     target, mode, *more = (*rest, "", "")
-    if not source or any(more) or mode not in ("", "ro", "rw"):
+    if not source or any(more) or mode not in ("", "ro", "rw", "optional"):
         raise PlanError(f"bind {text!r} is not understood", hint="write SRC, SRC:DST or SRC:DST:ro")
     if target and not target.startswith(("/", "$")):
         raise PlanError(f"bind {text!r}: {target} is not a path from the root", hint=f"write {source}:/{target}")
     if not (expand and source.startswith("$")):
         source = below(base, source)
-    return Bind(source, target or source, readonly=mode == "ro", expand=expand)
+    return Bind(source, target or source, readonly=mode == "ro", expand=expand, optional=mode == "optional")
 
 
 def binds(site: Site, own: Sequence[str], workdir: str) -> tuple[Bind, ...]:

@@ -385,7 +385,8 @@ class Site:
     mpi: MpiConfig = field(default_factory=MpiConfig)
     """MPI."""
     bind: tuple[str, ...] = ()
-    """Folders shown in every container: SRC, SRC:DST or SRC:DST:ro; $NAME is expanded on the node."""
+    """Folders shown in every container: SRC, SRC:DST, SRC:DST:ro, or SRC:DST:optional (left out where the runtime
+    cannot make the place); $NAME is expanded on the node."""
     scratch: str = ""
     """Fast folder of a job; $NAME is expanded on the node. Exported as HPCJOB_SCRATCH."""
     jobs_folder: str = ""
@@ -460,6 +461,7 @@ class Bind:
     target: str
     readonly: bool = False
     expand: bool = False
+    optional: bool = False  # left out where the runtime cannot make the place for it
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,8 @@ class Charliecloud:
         """The image is entered in the working directory, or in /mnt/0 where the image has no place for it."""
         missing = frozenset(request.image.missing or ())
         binds = [bind for bind in request.binds if bind.expand or not covers(_SHARED, bind.target)]
+        # ch-run makes no place for a file, and folders from 0.38 on.
+        binds = [bind for bind in binds if not (bind.optional and (bind.expand or bind.target in missing))]
         inside, notes = request.workdir, []
         if request.writable and not self._can_make:
             raise PlanError(

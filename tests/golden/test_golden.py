@@ -82,7 +82,7 @@ def of_pbs(dialect: str, **site: Any) -> Site:
     return Site(
         name="pbs",
         scheduler=SchedulerConfig(kind="pbs", extra=extra),
-        bind=("$PBS_NODEFILE",),
+        bind=("$PBS_NODEFILE::optional",),
         **{
             "launcher": LauncherConfig(kind="mpiexec", single=False),
             "runtimes": (RuntimeConfig(kind="apptainer"),),
@@ -316,6 +316,11 @@ ALL_OF_PBS: dict[str, Any] = {
 CASES |= {
     ("pbs", "minimal"): (OPENPBS, JobSpec(command=APP), ImageFacts("")),
     ("pbs", "mpi"): (OPENPBS, JobSpec(**ON_FOUR, time=Duration(1800)), SIF),
+    ("pbs", "charliecloud"): (
+        replace(OPENPBS, runtimes=(RuntimeConfig(kind="charliecloud", version="0.31"),)),
+        JobSpec(**ON_FOUR),
+        replace(SQUASHFS, missing=()),
+    ),
     ("pbs", "gpus"): (OPENPBS, JobSpec(command=APP, nodes=2, gpus_per_node=4, ntasks_per_node=4), SIF),
     ("pbs", "array"): (OPENPBS, JobSpec(command=APP, array="0-99%10", output="fit-%A_%a.log"), ImageFacts("")),
     ("pbs", "array-with-gaps"): (OPENPBS, JobSpec(command=APP, array="1,5,7-9"), SIF),
