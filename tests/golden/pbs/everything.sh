@@ -62,7 +62,7 @@ cd /home/ada/run || hpcjob_stop 72 there is no folder /home/ada/run
 
 # The launcher reaches other nodes over PBS itself where there is the tool for it: ssh may be closed between nodes.
 hpcjob_exec=$(sed -n 's/^PBS_EXEC=//p' "${PBS_CONF_FILE:-/etc/pbs.conf}" 2>/dev/null || true)
-if hpcjob_tmrsh=$(PATH=$PATH:$hpcjob_exec/bin type -P pbs_tmrsh); then
+if hpcjob_remote=$(PATH=$PATH:$hpcjob_exec/bin type -P pbs_tmrsh); then
   hpcjob_agent=/home/ada/jobs/3f9c2a/agent
   # As ssh has it: options, which are skipped, a host, and the words of a command for a shell.
   cat >"$hpcjob_agent" <<END
@@ -71,7 +71,7 @@ while [ "\${1#-}" != "\$1" ]; do shift; done
 host=\$1
 shift
 export PATH=$(printf %q "$PATH") LD_LIBRARY_PATH=$(printf %q "${LD_LIBRARY_PATH:-}")
-exec $(printf %q "$hpcjob_tmrsh") "\$host" /bin/sh -c "\$*"
+exec $(printf %q "$hpcjob_remote") "\$host" /bin/sh -c "\$*"
 END
   chmod 700 "$hpcjob_agent"
   export OMPI_MCA_plm_rsh_agent=$hpcjob_agent PRTE_MCA_plm_ssh_agent=$hpcjob_agent
