@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import pwd
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -71,12 +73,15 @@ def slurm() -> Callable[..., str]:
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home of its own for the jobs of one test."""
-    monkeypatch.setenv("HPCJOBS_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A home of its own for the jobs of one test; on somebody's PBS in their home, which all nodes see."""
+    folder = Path(tempfile.mkdtemp(prefix=".hpcjobs-test.", dir=Path.home())) if ON_REAL_PBS else tmp_path
+    monkeypatch.setenv("HPCJOBS_HOME", str(folder / "home"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
+    monkeypatch.chdir(folder)
+    yield folder
+    if ON_REAL_PBS:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 FakePbsMaker = Callable[..., FakePbs]
