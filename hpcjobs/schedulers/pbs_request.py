@@ -231,7 +231,7 @@ def _of_slurm(plan: Plan) -> Iterator[tuple[str, str]]:
 
 def _chunks(plan: Plan, more: str) -> Iterator[str]:
     """`4:ncpus=8:mpiprocs=4:ompthreads=2:ngpus=1:mem=64gb`, one for each shape of node."""
-    groups = _groups(plan.shape) if plan.nodes_asked else [(plan.shape.ntasks, 1)]
+    groups = _groups(plan.shape) if _by_node(plan) else [(plan.shape.ntasks, 1)]
     for count, ranks in groups:
         cpus = ranks * plan.shape.cpus_per_task
         parts = [str(count), f"ncpus={cpus}", f"mpiprocs={ranks}"]
@@ -256,8 +256,13 @@ def _groups(shape: Shape) -> list[tuple[int, int]]:
     return [(count, ranks) for count, ranks in groups if count]
 
 
+def _by_node(plan: Plan) -> bool:
+    """Whether the chunks are nodes: their number was asked for, or what each of them gives."""
+    return bool(plan.nodes_asked or plan.mem or plan.shape.gpus_per_node)
+
+
 def _place(plan: Plan) -> str:
-    where = "scatter" if plan.nodes_asked and plan.shape.nodes > 1 else "pack" if plan.nodes_asked else "free"
+    where = "free" if not _by_node(plan) else "scatter" if plan.shape.nodes > 1 else "pack"
     return where + (":excl" if plan.exclusive else "")
 
 

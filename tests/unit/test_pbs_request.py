@@ -60,6 +60,16 @@ def test_ranks_without_nodes_are_chunks_that_go_anywhere() -> None:
     assert asked == [("-l", "select=5:ncpus=2:mpiprocs=1:ompthreads=2"), ("-l", "place=free")]
 
 
+@pytest.mark.parametrize(
+    ("asked", "shape", "each"),
+    [({"mem": GIGABYTE}, Shape(2, 4, 2), "mem=1024mb"), ({}, Shape(2, 4, 2, 1, 2), "ngpus=2")],
+)
+def test_what_each_node_gives_makes_chunks_nodes(asked: dict[str, Any], shape: Shape, each: str) -> None:
+    assert options(shape=shape, nodes_asked=False, **asked) == [
+        ("-l", f"select=2:ncpus=2:mpiprocs=2:ompthreads=1:{each}"), ("-l", "place=scatter"),
+    ]  # fmt: skip
+
+
 def test_whole_nodes() -> None:
     assert options(exclusive=True)[1] == ("-l", "place=pack:excl")
     assert options(exclusive=True, shape=Shape(2, 2))[1] == ("-l", "place=scatter:excl")
