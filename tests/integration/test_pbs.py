@@ -19,7 +19,7 @@ from hpcjobs.record import JobState
 from hpcjobs.service import Service
 from tests.integration import images as made_images
 from tests.integration import person as people
-from tests.integration.conftest import Cli, real, write_site
+from tests.integration.conftest import ON_REAL_PBS, Cli, real, write_site
 from tests.integration.crash import POINTS
 from tests.integration.person import Done
 
@@ -131,6 +131,32 @@ def test_a_refusal_names_the_queue(kind: str, hpcjob: Hpcjob) -> None:
     refused = hpcjob("submit", *ONE, "-p", "no-such-queue", "--", "true", code=3)
     assert "no-such-queue" in refused.stderr
     assert not json.loads(hpcjob("history", "--json").stdout)["jobs"]
+
+
+def test_an_array_of_a_thousand(hpcjob: Hpcjob) -> None:
+    hpcjob("submit", *ONE, "-a", "0-999", "--hold", "--", "true")
+    found = record(hpcjob)
+    assert (found["state"], found["tasks"]) == ("held", {"states": {"held": "0-999"}, "exit_codes": {}})
+    assert hpcjob("cancel", "j1").stderr == "cancelled j1\n"
+    hpcjob("wait", "j1", code=1)
+    assert record(hpcjob)["tasks"] == {"states": {"cancelled": "0-999"}, "exit_codes": {}}
+
+
+def test_a_folder_for_output_that_is_gone(hpcjob: Hpcjob, folder: Path) -> None:
+    hpcjob("submit", *ONE, "-o", f"{folder}/out/of.log", "--hold", "--", "true")
+    shutil.rmtree(folder / "out")
+    hpcjob("release", "j1")
+    hpcjob("wait", "j1", code=1)
+    assert f"the folder for its output is not there: {folder}/out" in hpcjob("explain", "j1").stdout
+
+
+if ON_REAL_PBS:  # Slurm's shortest is a minute
+
+    def test_walltime(hpcjob: Hpcjob) -> None:
+        hpcjob("submit", *ONE, "-t", "0:05", "--", "sleep", "300")
+        hpcjob("wait", "j1", code=1)
+        assert record(hpcjob)["state"] == "timeout"
+        assert "it was ended when its walltime was over (00:00:05)" in hpcjob("explain", "j1").stdout
 
 
 # ------------------------------------------------------------------------------------------- kill -9
