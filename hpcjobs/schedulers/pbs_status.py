@@ -131,6 +131,7 @@ _OVER_IN_SLURM = {"C", "U"}  # it has no letter for some ends (out of memory, de
 # job.h: JOB_SUBSTATE_DEPNHOLD, _FINISHED, _FAILED, _TERMINATED.
 _WAITS_FOR_JOB, _FINISHED, _FAILED, _TERMINATED = "22", "92", "93", "91"
 _WAITS = re.compile(r"(^|,)(after|syncwith|on:)")  # TORQUE shows no substate
+_WAITS_STILL = (JobState.PENDING, JobState.HELD)
 _OF_ARRAYS = {_FINISHED: JobState.DONE, _FAILED: JobState.FAILED, _TERMINATED: JobState.CANCELLED}
 _OF_OPENPBS = {
     -29: JobState.TIMEOUT,
@@ -262,6 +263,8 @@ def _array_status(
     if dialect == OPENPBS and whole.state in {JobState.HELD, JobState.PENDING}:
         # The tasks of a held array are queued, each by itself.
         each = {index: whole if status.state is JobState.PENDING else status for index, status in each.items()}
+    if dialect == TORQUE and len(each) < len(indices):
+        each |= _not_made_yet(job, each)
     if not each:
         each = {index: _unlisted(job, index, whole) for index in _not_ended(job)}
     tasks = Tasks.build(
@@ -278,6 +281,14 @@ def _array_status(
         restarts=0,
         tasks=tasks,
     )
+
+
+def _not_made_yet(job: JobRecord, listed: Mapping[int, JobStatus]) -> dict[int, JobStatus]:
+    """TORQUE makes the tasks of a large array one after the other: those that nobody has seen wait like the others."""
+    waits = next((status for status in listed.values() if status.state in _WAITS_STILL), None)
+    seen = job.tasks.each() if job.tasks else {}
+    unseen = [index for index in _not_ended(job) if index not in listed and seen.get(index) in {None, *_WAITS_STILL}]
+    return dict.fromkeys(unseen, waits) if waits else {}
 
 
 def _not_ended(job: JobRecord) -> list[int]:

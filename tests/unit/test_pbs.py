@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from hpcjobs.errors import RefusedError, UnreachableError
 from hpcjobs.model import NodeShape, Partition
 from hpcjobs.process import Completed
+from hpcjobs.record import Tasks
 from hpcjobs.schedulers.pbs import Pbs
 from hpcjobs.schedulers.pbs_status import parse_queues
 from hpcjobs.units import Memory
@@ -54,6 +56,21 @@ def test_queues_have_the_largest_node_and_parts_of_a_host_are_one() -> None:
         "long": Partition(nodes=2, max_nodes=1, node=largest),
     }
     assert parse_queues({"work": {}}, {}) == {"work": Partition()}
+
+
+def test_tasks_that_torque_has_not_made_yet_wait_like_the_others(tmp_path: Path) -> None:
+    held = "Job Id: 7[{}].s\n    job_state = {}\n    Hold_Types = u\n"
+    listed = "Job Id: 7[].s\n    job_state = Q\n" + held.format(0, "H") + held.format(1, "R")
+    array = job("7[].s", array="0-5", folder=str(tmp_path))
+    (tmp_path / "exit.2").write_text("code=0\n")
+    (status,) = pbs(out=listed, dialect="torque").poll([array]).values()
+    assert status.tasks is not None
+    assert status.tasks.states == {"held": "0,3-5", "running": "1"}
+    # One that was seen to run, and is not listed any more, does not wait.
+    seen = replace(array, tasks=Tasks({"running": "3", "held": "0,4-5"}))
+    (status,) = pbs(out=listed, dialect="torque").poll([seen]).values()
+    assert status.tasks is not None
+    assert status.tasks.states == {"held": "0,4-5", "running": "1"}
 
 
 def test_cancel_names_those_last_that_wait() -> None:
