@@ -28,6 +28,8 @@ OPENPBS, TORQUE, WRAPPER = "openpbs", "torque", "slurm-torque"
 _NAME = {OPENPBS: 230, TORQUE: 15, WRAPPER: 100}
 
 
+_FEATURE = r"[\w.-]+(=[\w./@-]+)?"
+_FEATURES = re.compile(rf"{_FEATURE}(&{_FEATURE})*", re.ASCII)
 _INDEX = {OPENPBS: "PBS_ARRAY_INDEX", TORQUE: "PBS_ARRAYID", WRAPPER: "SLURM_ARRAY_TASK_ID"}
 
 
@@ -165,6 +167,11 @@ def _refuse(plan: Plan, dialect: str) -> None:
         raise PlanError(
             f"a reservation of PBS is a queue: {plan.reservation}",
             hint=f"-p {plan.reservation} instead of --reservation",
+        )
+    if dialect != WRAPPER and plan.constraint and not _FEATURES.fullmatch(plan.constraint):
+        raise PlanError(
+            f"PBS understands features that are all wanted, and {plan.constraint} was asked for",
+            hint="write NAME, NAME=VALUE, or several with & between them: -C 'cpu_type=milan&big'",
         )
     if dialect == OPENPBS and plan.requeue is False and _array(plan, dialect):
         raise PlanError("PBS takes no array whose tasks must not start again", hint="leave out --no-requeue, or -a")

@@ -181,6 +181,16 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     (OPENPBS, {"reservation": "R12"}, "a reservation of PBS is a queue: R12", "-p R12 instead of --reservation"),
     (TORQUE, {"gpu_type": "a100"}, "TORQUE knows no kinds of GPUs, and a100 was asked for", "-C FEATURE"),
     (OPENPBS, {"requeue": False, "array": "0-3"}, "whose tasks must not start again", "leave out --no-requeue, or -a"),
+    *[
+        (
+            dialect,
+            {"constraint": text},
+            f"features that are all wanted, and {text} was asked for",
+            "-C 'cpu_type=milan&big'",
+        )
+        for dialect in (OPENPBS, TORQUE)
+        for text in ("a|b", "[a*2&b*2]", "a&", "a:ncpus=64", "a b", "a,b", "a+1")
+    ],
     (OPENPBS, {"directives": ("--foo",)}, "the directive '--foo' is not understood", "-l NAME=VALUE, -P NAME"),
     (OPENPBS, {"directives": ("-N x",)}, "the directive -N x is written by hpcjob itself", "use -J NAME"),
     (OPENPBS, {"directives": ("-l select=2",)}, "-l select=2 is written by hpcjob itself", "use -N, -n, -c, --mem"),
