@@ -203,7 +203,7 @@ MPI_PLAN = _object(
     folder=TEXT,
     links=_map(TEXT),
     checks=_list(TEXT),
-    binds=_list(_object(source=TEXT, target=TEXT, readonly=FLAG, expand=FLAG)),
+    binds=_list(_object(source=TEXT, target=TEXT, readonly=FLAG, expand=FLAG, optional=FLAG)),
     env=_map(TEXT),
     canary=_or_null(CANARY),
     launch=_list(_list(TEXT)),
