@@ -207,26 +207,25 @@ class Pbs:
         if self._dialect == OPENPBS:
             # -E: one request for all, and unknown ids are left out without a word.
             past = ("-x",) if history else ()
-            answer = self._ask("qstat", "-E", *past, *tasks, "-f", "-F", "dsv", "-D", UNIT, *ids)
-            if NO_HISTORY in answer.err:
-                return {}
-            found = parse_dsv(answer.out)
-        else:
-            # Slurm's lists tasks that have begun as jobs of their own: the array's name tells which.
-            everything = self._dialect == WRAPPER and any(job.array for job in jobs)
-            answer = self._ask("qstat", "-f", *tasks, *(() if everything else ids))
-            found = parse_text(answer.out)
-            if self._dialect == WRAPPER and answer.code == _NONE_FOUND:
-                return {}
-        if answer.code:
-            lines = answer.err.splitlines()
-            if complaint := message("\n".join(line for line in lines if not _absent(line))):
-                raise RefusedError(f"qstat: {complaint}", hint="hpcjob doctor looks closer")
-            if answer.code < 0 or not lines:  # what is not listed is not known to be gone
-                raise UnreachableError(
-                    f"qstat ended with code {answer.code} and without a word", hint=unreachable_hint("")
-                )
-        return found
+            answer = self._listing("qstat", "-E", *past, *tasks, "-f", "-F", "dsv", "-D", UNIT, *ids)
+            return {} if NO_HISTORY in answer.err else parse_dsv(answer.out)
+        # Slurm's lists tasks that have begun as jobs of their own: the array's name tells which.
+        everything = self._dialect == WRAPPER and any(job.array for job in jobs)
+        return parse_text(self._listing("qstat", "-f", *tasks, *(() if everything else ids)).out)
+
+    def _listing(self, *argv: str) -> Completed:
+        """The answer of qstat or qselect, if it is a whole one: what it does not name, is not there."""
+        answer = self._ask(*argv)
+        if not answer.code or (self._dialect == WRAPPER and answer.code == _NONE_FOUND):
+            return answer
+        lines = answer.err.splitlines()
+        if complaint := message("\n".join(line for line in lines if not _absent(line))):
+            raise RefusedError(f"{argv[0]}: {complaint}", hint="hpcjob doctor looks closer")
+        if answer.code < 0 or not lines:
+            raise UnreachableError(
+                f"{argv[0]} ended with code {answer.code} and without a word", hint=unreachable_hint("")
+            )
+        return answer
 
     def target(self, record: JobRecord, indices: Sequence[int]) -> str:
         """The words for qdel; of an array, tasks as PBS counts them."""
@@ -266,11 +265,11 @@ class Pbs:
         """The jobs among the targets that are in a queue, and their letters."""
         names = [re.sub(r"\[[^]]+\]", "[]", target.split()[0]) for target in targets]
         if self._dialect == OPENPBS:
-            found = parse_dsv(self._ask("qstat", "-E", "-f", "-F", "dsv", "-D", UNIT, *names).out)
+            found = parse_dsv(self._listing("qstat", "-E", "-f", "-F", "dsv", "-D", UNIT, *names).out)
         else:
             # Without -t, TORQUE lists all jobs when it is asked for an array.
             tasks = ("-t",) if self._dialect == TORQUE and any("[" in name for name in names) else ()
-            found = parse_text(self._ask("qstat", "-f", *tasks, *names).out)
+            found = parse_text(self._listing("qstat", "-f", *tasks, *names).out)
         return {str(number): attributes.get("job_state", "") for (number, _), attributes in found.items()}
 
     def hold(self, targets: Sequence[str]) -> dict[str, str]:
@@ -290,18 +289,16 @@ class Pbs:
     def find(self, tags: Mapping[str, float]) -> dict[str, str]:
         """By the path of the script among the arguments of the submission: one `qselect`, one `qstat`."""
         if self._dialect != OPENPBS:
-            return parse_tags(self._ask("qstat", "-f").out, tags)
+            return parse_tags(self._listing("qstat", "-f").out, tags)
         user = pwd.getpwuid(os.getuid()).pw_name
-        ids = self._ask("qselect", "-x", "-u", user)
+        ids = self._listing("qselect", "-x", "-u", user)
         if NO_HISTORY in ids.err:
-            ids = self._ask("qselect", "-u", user)
-        if ids.code:
-            raise RefusedError(f"qselect: {message(ids.err)}", hint="hpcjob doctor looks closer")
+            ids = self._listing("qselect", "-u", user)
         if not ids.out.split():
             return {}
-        answer = self._ask("qstat", "-E", "-x", "-f", "-F", "dsv", "-D", UNIT, *ids.out.split())
+        answer = self._listing("qstat", "-E", "-x", "-f", "-F", "dsv", "-D", UNIT, *ids.out.split())
         if NO_HISTORY in answer.err:
-            answer = self._ask("qstat", "-E", "-f", "-F", "dsv", "-D", UNIT, *ids.out.split())
+            answer = self._listing("qstat", "-E", "-f", "-F", "dsv", "-D", UNIT, *ids.out.split())
         return parse_tags(answer.out, tags)
 
     def explain(self, job: JobRecord) -> Explanation:
@@ -392,4 +389,4 @@ def environment(caller: Mapping[str, str]) -> dict[str, str]:
 
 
 def _absent(line: str) -> bool:
-    return UNKNOWN_JOB in line or FINISHED_JOB in line
+    return any(words in line for words in (UNKNOWN_JOB, FINISHED_JOB, NO_HISTORY))

@@ -32,6 +32,23 @@ def test_a_qstat_that_was_killed_says_nothing_of_the_jobs_that_it_did_not_name(c
         pbs(code, out).poll([job(), job("13.pbshead")])
 
 
+@pytest.mark.parametrize("dialect", ["openpbs", "torque"])
+@pytest.mark.parametrize("code", [-9, 1])
+def test_nor_does_it_say_that_a_job_was_never_taken_or_is_gone(code: int, dialect: str) -> None:
+    with pytest.raises(UnreachableError, match=f"ended with code {code} and without a word"):
+        pbs(code, dialect=dialect).find({"3f9c2a7d41be": 100.0})
+    with pytest.raises(UnreachableError, match=f"qstat ended with code {code} and without a word"):
+        pbs(code, dialect=dialect).cancel(["12.pbshead"])
+
+
+def test_a_qselect_that_answers_and_a_qstat_that_does_not() -> None:
+    def run(argv: Sequence[str], **_: object) -> Completed:
+        return Completed(tuple(argv), *((0, "12.pbshead\n", "") if argv[0] == "qselect" else (-15, "", "")))
+
+    with pytest.raises(UnreachableError, match="qstat ended with code -15"):
+        Pbs({"extra": {"dialect": "openpbs"}}, run).find({"3f9c2a7d41be": 100.0})
+
+
 def test_a_qstat_that_complains_is_no_answer_although_it_named_some() -> None:
     with pytest.raises(RefusedError, match="qstat: illegally formed job identifier: abc"):
         pbs(1, RUNS, "qstat: illegally formed job identifier: abc\n").poll([job(), job("abc")])
