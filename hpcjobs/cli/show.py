@@ -73,6 +73,8 @@ def _say(service: Service, record: JobRecord) -> None:
     for key, value in _facts(record):
         out.say(f"  {key:<10}{out.clean(value)}")
     plan = _plan(service, record) or {}
+    if waits := plan.get("dependency"):
+        out.say(f"  {'waits for':<10}{out.clean(waits)}")
     for beside in plan.get("services", ()):
         name = beside["name"]
         file = f"{record.folder}/service-{name}{'.INDEX' if record.array else ''}.log"

@@ -377,3 +377,9 @@ def test_ctrl_c_says_that_the_job_goes_on(jobs: Session, line: str) -> None:
     assert text.endswith(
         "err|\nerr| j4 goes on\nerr| hint: hpcjob wait j4 waits again, hpcjob cancel j4 ends it\nexit 130\n"
     )
+
+
+def test_show_tells_what_a_job_waits_for(jobs: Session) -> None:
+    jobs.run("hpcjob submit -d afterok:j3:j4 -- ./solve")
+    shown = jobs.run("hpcjob show last").splitlines()
+    assert "out|   waits for afterok:3:4" in shown
