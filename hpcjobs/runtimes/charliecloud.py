@@ -41,8 +41,7 @@ class Charliecloud:
         """The image is entered in the working directory, or in /mnt/0 where the image has no place for it."""
         missing = frozenset(request.image.missing or ())
         binds = [bind for bind in request.binds if bind.expand or not covers(_SHARED, bind.target)]
-        # ch-run makes no place for a file, and folders from 0.38 on.
-        binds = [bind for bind in binds if not (bind.optional and (bind.expand or bind.target in missing))]
+        binds = [bind for bind in binds if not (bind.optional and self._cannot_place(bind, missing))]
         inside, notes = request.workdir, []
         if request.writable and not self._can_make:
             raise PlanError(
@@ -90,6 +89,10 @@ class Charliecloud:
     @property
     def _can_make(self) -> bool:
         return version(self.config.version) >= _OVERLAY
+
+    def _cannot_place(self, bind: Bind, missing: frozenset[str]) -> bool:
+        """ch-run makes folders from 0.38 on, and no place for a file; what $NAME stands for was not looked for."""
+        return bind.expand or (bind.target in missing and not self._can_make)
 
     def _bind(self, bind: Bind, missing: frozenset[str]) -> list[str | shell.Shell]:
         if bind.readonly:

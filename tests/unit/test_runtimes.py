@@ -126,6 +126,14 @@ def test_charliecloud_makes_places_from_0_38_on() -> None:
     assert line == f"ch-run -W -b /work:/work -c /work {CH_RUN}"
 
 
+def test_charliecloud_leaves_out_what_may_be_left_out() -> None:
+    request = lacking("/d", "/work")
+    binds = (Bind("/d", "/d", optional=True), Bind("$LIST", "$LIST", expand=True, optional=True))
+    assert command("charliecloud", replace(request, binds=binds)) == f"ch-run -b /work:/mnt/0 -c /mnt/0 {CH_RUN}"
+    newer = command("charliecloud", replace(request, binds=binds), version="0.38")
+    assert newer == f"ch-run -W -b /d:/d -b /work:/work -c /work {CH_RUN}"
+
+
 def test_charliecloud_refuses_a_bind_without_a_place() -> None:
     with pytest.raises(PlanError, match="has no /work to bind /work to") as caught:
         command("charliecloud", lacking("/work", "/mnt/0"))
