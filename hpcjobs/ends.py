@@ -165,8 +165,8 @@ def is_over(record: JobRecord, now: float) -> bool:
     return record.state.final or lost
 
 
-# bash(1), EXIT STATUS.
-_NOT_EXECUTABLE, _NOT_FOUND = 126, 127
+# bash(1), EXIT STATUS; a script whose output cannot be opened ends with 1.
+_NO_REDIRECTION, _NOT_EXECUTABLE, _NOT_FOUND = 1, 126, 127
 
 
 def describe_end(record: JobRecord) -> tuple[str, str]:
@@ -199,7 +199,7 @@ def describe_end(record: JobRecord) -> tuple[str, str]:
             f"hpcjob resubmit '{record.label}[failed]' runs those again",
         )
     folder = Path(paths.expand_pattern(record.output, native_id=record.native_id, name=record.name)).parent
-    if record.exit_code and not folder.is_dir():
+    if record.exit_code == _NO_REDIRECTION and not folder.is_dir():
         return f"the folder for its output is not there: {folder}", f"make it anew; {again}"
     if record.exit_code is None and record.reason:  # the scheduler ended it, or could not start it
         return record.reason, again

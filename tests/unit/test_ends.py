@@ -63,6 +63,13 @@ def test_the_id_stands_in_its_files(record: JobRecord, name: str, native_id: str
             "hpcjob resubmit j1 runs it again",
         ),
         ({"state": S.FAILED, "reason": "x", "exit_code": 7}, "the program returned exit code 7", ""),
+        (
+            {"state": S.FAILED, "exit_code": 1, "output": "/no/such/folder/of.log"},
+            "the folder for its output is not there: /no/such/folder",
+            "make it anew; hpcjob resubmit j1 runs it again",
+        ),
+        # Somebody may have removed it later.
+        ({"state": S.FAILED, "exit_code": 7, "output": "/no/such/of.log"}, "the program returned exit code 7", ""),
     ],
 )  # fmt: skip
 def test_an_end_in_words(record: JobRecord, change: dict[str, object], words: str, advice: str) -> None:
