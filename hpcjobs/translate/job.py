@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from hpcjobs.errors import UsageError
+from hpcjobs.units import parse_indices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -124,6 +125,20 @@ class Reading:
         """
         option = self.take(into, name)
         return whole(option, option.value) if option else 0
+
+    def array(self, option: Option) -> None:
+        """Indices and `%limit`, which all write alike.
+
+        Raises:
+            UsageError: they are none.
+        """
+        indices, percent, limit = option.value.replace(" ", "").partition("%")
+        try:
+            parse_indices(indices)
+        except UsageError as error:
+            raise bad(option, error.message, error.hint) from None
+        self.job.array = indices
+        self.job.limit = whole(option, limit) if percent else 0
 
     def lost(self, option: Option, advice: str) -> None:
         """Note that there is no equivalent."""

@@ -147,16 +147,8 @@ def _begin(reading: Reading) -> None:
 
 
 def _array(reading: Reading) -> None:
-    option = reading.take("array", "-J") or reading.take("array", "-t")
-    if not option:
-        return
-    indices, percent, limit = option.value.replace(" ", "").partition("%")
-    try:
-        parse_indices(indices)
-    except UsageError as error:
-        raise bad(option, error.message, error.hint) from None
-    reading.job.array = indices
-    reading.job.limit = whole(option, limit) if percent else 0
+    if option := reading.take("array", "-J") or reading.take("array", "-t"):
+        reading.array(option)
 
 
 _KINDS = ("after", "afterany", "afterok", "afternotok")

@@ -12,7 +12,7 @@ from hpcjobs.errors import UsageError
 from hpcjobs.shell import directive
 from hpcjobs.translate.job import LOST, NEAR, Chunk, Note, Option, Reading, bad, parsed, whole
 from hpcjobs.translate.script import SLURM
-from hpcjobs.units import Duration, Memory, parse_indices
+from hpcjobs.units import Duration, Memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -173,16 +173,8 @@ def _begin(reading: Reading) -> None:
 
 
 def _array(reading: Reading) -> None:
-    option = reading.take("array", "--array")
-    if not option:
-        return
-    indices, percent, limit = option.value.partition("%")
-    try:
-        parse_indices(indices)
-    except UsageError as error:
-        raise bad(option, error.message, error.hint) from None
-    reading.job.array = indices
-    reading.job.limit = whole(option, limit) if percent else 0
+    if option := reading.take("array", "--array"):
+        reading.array(option)
 
 
 _KINDS = ("after", "afterany", "afterok", "afternotok")
