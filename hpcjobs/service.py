@@ -285,7 +285,7 @@ class Service:
         """The site with what its scheduler says of itself, asked at most once an hour."""
         if scheduler.identified:
             return site
-        told = self._remembered("scheduler", site, scheduler.identify)
+        told = self._remembered(f"scheduler-{site.scheduler.driver}", site, scheduler.identify)
         return replace(site, scheduler=replace(site.scheduler, extra={**site.scheduler.extra, **told}))
 
     def _with_limits(self, site: Site, scheduler: Scheduler) -> Site:
@@ -303,7 +303,9 @@ class Service:
 
     def _remembered(self, what: str, site: Site, ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """What `ask` returned within the last hour, for this site on this machine."""
-        cluster = "-".join(os.environ.get(name, "") for name in ("SLURM_CONF", "PBS_CONF_FILE", "PBS_SERVER"))
+        cluster = "-".join(
+            os.environ.get(name, "") for name in ("SLURM_CONF", "PBS_CONF_FILE", "PBS_SERVER", "PBS_DEFAULT")
+        )
         key = re.sub(r"\W", "_", f"{os.uname().nodename}-{site.name}-{cluster.strip('-')}")
         file = paths.cache_home() / f"{what}-{key}.json"
         now = self._clock()
