@@ -48,6 +48,8 @@ bench: $(STAMP) ## the numbers that this project promises
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python -m benchmarks.images
 	$(BIN)/python -m benchmarks.mpi
+	$(BIN)/python -m benchmarks.sweep
+	$(BIN)/python -m benchmarks.sweep_packing
 
 clean: ## remove what was made here
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage dist build
