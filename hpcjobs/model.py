@@ -213,6 +213,10 @@ class SchedulerConfig:
     export: Literal["", "all", "none"] = ""
     """Whether the environment of the submission reaches the job (sbatch --export, qsub -V); by default as users of that
     scheduler know it: all with Slurm and local, none with PBS."""
+    max_array: int = 0
+    """Most tasks of a job array; by default the scheduler is asked."""
+    max_submit: int = 0
+    """Most jobs of a user in the queue, each task of an array counted; by default the scheduler is asked."""
     limits: Literal["site", "ask"] = "site"
     """Where partitions and limits come from: this file, or the scheduler (asked at most once an hour)."""
     extra: dict[str, Any] = field(default_factory=dict)
@@ -437,6 +441,7 @@ class HostFacts:
     absent: frozenset[str] = frozenset()  # those that are not there
     key: ImageKey | None = None
     umask: str = ""  # octal, of the process that submits
+    below: str | Shell = ""  # the folder below the working directory in which the program begins
 
 
 # ------------------------------------------------------------------------------------------- the plan
@@ -505,6 +510,8 @@ class ContainerRequest:
     passed: tuple[str, ...] = ()  # variables of the script that the program is to see, besides `env`
     folder: str = ""  # of the job
     launcher: str = "none"  # its kind
+    # The folder below the working directory in which the program begins; a Shell is `$HPCJOB_FOLDER`.
+    below: str | Shell = ""
 
 
 @dataclass(frozen=True)
@@ -646,6 +653,19 @@ class MpiPlan:
     canary: Canary | None = None
     launch: tuple[tuple[str | Shell, ...], ...] = ()  # that starts the canary
     proven: str = ""  # the file that says that this was seen to work; empty = it is looked at each time
+    alone: bool = False  # the one rank is started without the launcher, which it could not talk to
+
+
+@dataclass(frozen=True)
+class StudyPart:
+    """What a job is of a parameter study: some rows of its table, shared out to the tasks of an array."""
+
+    folder: str  # of the study
+    number: int  # of the study: 4 of s4
+    first: int  # row, counted from 0
+    pack: int  # rows of a task
+    rows: int  # in all
+    limit: int = 0  # seconds that a point of a pack has; 0 = no time of its own
 
 
 @dataclass(frozen=True)
@@ -711,6 +731,7 @@ class Plan:
     services: tuple[ServicePlan, ...] = ()
     cleanup: tuple[tuple[str | Shell, ...], ...] = ()  # commands run at the end, whatever ended it
     files: dict[str, str] = field(default_factory=dict)  # of the job's folder, besides hpcjob's own
+    study: StudyPart | None = None
     notes: tuple[Note, ...] = ()
 
     @property

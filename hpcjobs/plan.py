@@ -17,6 +17,7 @@ from hpcjobs.model import (
     ImageFacts,
     Invocation,
     JobSpec,
+    Launch,
     LauncherConfig,
     NodeShape,
     Note,
@@ -34,7 +35,7 @@ from hpcjobs.units import Memory, nearest, parse_indices
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from hpcjobs.model import Launch, Launcher, Runtime, ServiceSpec
+    from hpcjobs.model import Launcher, Runtime, ServiceSpec
     from hpcjobs.mpi.settle import Known
     from hpcjobs.shell import Shell
 
@@ -67,9 +68,9 @@ _DIRECTIVE = re.compile(r"(--[a-z][a-z0-9-]*)(?:=(.*))?", re.DOTALL)
 
 # Variables that bash sets itself, or that would change how the script runs, whatever they are set to.
 _BASH_OWN = frozenset({
-    "_", "DIRSTACK", "EPOCHREALTIME", "EPOCHSECONDS", "EUID", "FUNCNAME", "FUNCNEST", "GROUPS", "HISTCMD", "LINENO",
-    "OLDPWD", "OPTARG", "OPTIND", "PIPESTATUS", "POSIXLY_CORRECT", "PPID", "PWD", "RANDOM", "SECONDS", "SHELLOPTS",
-    "SHLVL", "SRANDOM", "UID",
+    "_", "DIRSTACK", "EPOCHREALTIME", "EPOCHSECONDS", "EUID", "FUNCNAME", "FUNCNEST", "GROUPS", "HISTCMD", "IFS",
+    "LINENO", "OLDPWD", "OPTARG", "OPTIND", "PIPESTATUS", "POSIXLY_CORRECT", "PPID", "PWD", "RANDOM", "SECONDS",
+    "SHELLOPTS", "SHLVL", "SRANDOM", "UID",
 })  # fmt: skip
 
 # What the embedded scheduler of one machine cannot express, and what means nothing there.
@@ -258,6 +259,7 @@ def resolve(
         app=spec.app,
         key=host.key,
         folder=host.folder,
+        below=host.below,
         launcher=launcher.name,
         mpi_option=site.mpi.runtime_option if settled.plan.mode == "site" else "",
         together=settled.together,
@@ -266,7 +268,10 @@ def resolve(
     contained = containers.contain(request, runtime, services, site, array=bool(spec.array))
     invocation = contained.invocation
     launched = Shape() if inside else shape
-    launch = launcher.command(launched, mpi=kind, extra=invocation.launcher_args)
+    if settled.plan.alone and not invocation.launcher_args:
+        launch = Launch(())
+    else:
+        launch = launcher.command(launched, mpi=kind, extra=invocation.launcher_args)
     canary = _canary(settled, request, runtime, launch)
     return Plan(
         tag=host.tag,
@@ -376,6 +381,8 @@ def _passed(site: Site, spec: JobSpec) -> tuple[str, ...]:
     """What hpcjob and the site tell a program in variables, for runtimes that pass on only what is named."""
     services = (f"HPCJOB_SERVICE_{service.name.upper()}" for service in spec.services)
     index = ("HPCJOB_ARRAY_INDEX",) if spec.array else ()
+    if any(isinstance(value, shell.Shell) for value in spec.env.values()):  # parameters of a study's point
+        index = (*index, "HPCJOB_STUDY", "HPCJOB_POINT", "HPCJOB_FOLDER")
     scratch = ("HPCJOB_SCRATCH",) if site.scratch else ()
     return ("HPCJOB_NATIVE_ID", "HPCJOB_RESTARTS", *index, *scratch, *services, *site.env)
 
@@ -558,6 +565,15 @@ def check_directive(text: str, *, of_site: bool = False) -> None:
     key = own.removeprefix("--").replace("-", "_")
     hint = f"write it under `defaults`: {{{key}: {value or 'true'}}}" if of_site else f"use {_OWN[own]}"
     raise PlanError(f"the directive {text} is written by hpcjob itself", hint=hint)
+
+
+def partition_of(spec: JobSpec, site: Site) -> Partition:
+    """The limits of the partition that the job goes to, and the shape of its nodes; empty if nothing is known.
+
+    Raises:
+        PlanError: the site has no such partition.
+    """
+    return _partition(with_defaults(spec, site), site)[1]
 
 
 def _partition(spec: JobSpec, site: Site) -> tuple[str, Partition]:

@@ -81,6 +81,7 @@ class Option:
     host_mpi: HostMpi | None = None
     advice: str = ""  # what would open it
     warnings: tuple[str, ...] = ()
+    alone: bool = False  # the one rank is started without the launcher
     preload: bool = False  # the program's DT_RPATH would lead to the image's library, so the host's is loaded first
 
 
@@ -121,8 +122,9 @@ def decide(question: Question) -> Decision:
     chosen = next((each for each in options if each.open), None)
     if chosen is None:
         if question.ntasks == 1:
-            # One rank alone finds itself, with whatever library.
-            chosen = Option(mode="hybrid", why="one rank needs nobody to find the others")
+            # One rank alone finds itself. Open MPI that srun started would ask it for the others, and end.
+            alone = family(question.image) == "openmpi" and question.launcher == "srun"
+            chosen = Option(mode="hybrid", why="one rank needs nobody to find the others", alone=alone)
             return Decision(chosen=chosen, others=tuple(options))
         chosen = Option(mode="none", open=False, why=_copies(question))
     others = tuple(each for each in options if each is not chosen)

@@ -183,6 +183,7 @@ def _plan(decision: Decision, asked: Question, wired: Wiring) -> MpiPlan:
         mode=chosen.mode,
         type=chosen.type if asked.launcher == "srun" else "",
         why=chosen.why,
+        alone=chosen.alone,
         host=chosen.host_mpi.name if chosen.host_mpi else "",
         others={each.mode: _not_taken(each) for each in decision.others},
         advice=decision.advice,

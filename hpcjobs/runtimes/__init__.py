@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
+from hpcjobs import shell
 from hpcjobs.errors import NotFoundError
 from hpcjobs.model import Bind
 from hpcjobs.units import nearest
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from hpcjobs.model import ContainerRequest, ImageFacts, Runtime, RuntimeConfig
+    from hpcjobs.shell import Shell
 
 BUILT_IN = {
     "none": "hpcjobs.runtimes.none:Bare",
@@ -78,6 +80,19 @@ def with_workdir(request: ContainerRequest) -> tuple[Bind, ...]:
     if any(bind.target == request.workdir for bind in request.binds):
         return request.binds
     return (*request.binds, Bind(request.workdir, request.workdir))
+
+
+def entered(request: ContainerRequest, inside: str = "") -> str | Shell:
+    """The folder of the container in which the program begins; `inside` is what the working directory is there."""
+    workdir = inside or request.workdir
+    if request.container_workdir or not request.below:
+        return request.container_workdir or workdir
+    return joined(workdir.rstrip("/") + "/", request.below)
+
+
+def joined(start: str, value: str | Shell) -> str | Shell:
+    """One word, which is text unless the value is known on the node only."""
+    return shell.concat(start, value) if isinstance(value, shell.Shell) else start + value
 
 
 def covers(folders: Iterable[str], path: str) -> bool:

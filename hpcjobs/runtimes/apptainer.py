@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 from hpcjobs import shell
 from hpcjobs.errors import PlanError
 from hpcjobs.model import Invocation, RuntimeConfig
+from hpcjobs.runtimes import entered
 from hpcjobs.units import version
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Apptainer:
         if not shown:
             yield from _path(request.workdir, request.workdir)
         if not request.instance:
-            yield from ("--pwd", request.container_workdir or request.workdir)
+            yield from ("--pwd", entered(request))
         if request.writable:
             yield "--writable-tmpfs"
         for overlay in request.overlays:

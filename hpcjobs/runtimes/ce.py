@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from hpcjobs.model import Invocation, RuntimeConfig
-from hpcjobs.runtimes import with_workdir
+from hpcjobs.runtimes import entered, with_workdir
 from hpcjobs.runtimes.pyxis import mount
+from hpcjobs.shell import Shell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hpcjobs.model import Bind, ContainerRequest
 
+_PASSED = "HPCJOB_ENV_"
 _VARIABLE = re.compile(r"\$(\w+)", re.ASCII)
 
 
@@ -34,14 +36,14 @@ class ContainerEngine:
             argv=(),
             program=request.program,
             launcher_args=(f"--environment={request.folder}/{file}", *self.config.options),
-            env=dict(request.env),
+            env=request.env | {_PASSED + name: one for name, one in request.env.items() if isinstance(one, Shell)},
             files={file: "\n".join(_edf(request)) + "\n"},
         )
 
 
 def _edf(request: ContainerRequest) -> Iterator[str]:
     yield f"image = {_text(request.image.path)}"
-    yield f"workdir = {_text(request.container_workdir or request.workdir)}"
+    yield f"workdir = {_workdir(request)}"
     yield f"mounts = [{', '.join(map(_mount, with_workdir(request)))}]"
     yield f"entrypoint = {json.dumps(request.entrypoint)}"
     if request.writable:
@@ -49,12 +51,23 @@ def _edf(request: ContainerRequest) -> Iterator[str]:
     if request.env:
         yield ""
         yield "[env]"
-        yield from (f"{name} = {_text(value)}" for name, value in request.env.items())
+        yield from (f"{name} = {_value(name, value)}" for name, value in request.env.items())
 
 
 def _mount(bind: Bind) -> str:
     text = mount(bind)
     return json.dumps(_VARIABLE.sub(r"${\1}", text), ensure_ascii=False) if bind.expand else _text(text)
+
+
+def _workdir(request: ContainerRequest) -> str:
+    if request.container_workdir or not isinstance(request.below, Shell):
+        return _text(entered(request))
+    return f'{_text(request.workdir)[:-1]}/${{HPCJOB_FOLDER}}"'
+
+
+def _value(name: str, value: str | Shell) -> str:
+    """What only the script knows is expanded from a variable that no image has: an image's own would win."""
+    return f'"${{{_PASSED}{name}}}"' if isinstance(value, Shell) else _text(value)
 
 
 def _text(value: str) -> str:

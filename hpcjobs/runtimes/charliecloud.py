@@ -13,7 +13,7 @@ from hpcjobs import shell
 from hpcjobs.containers import only_inside
 from hpcjobs.errors import PlanError
 from hpcjobs.model import Bind, Invocation, RuntimeConfig
-from hpcjobs.runtimes import covers
+from hpcjobs.runtimes import covers, entered
 from hpcjobs.units import version
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Charliecloud:
                 self.config.command or self.program,
                 *argv,
                 "-c",
-                request.container_workdir or inside,
+                entered(request, inside),
                 *_join(request.ntasks_per_node if request.even else 1, canary=request.canary),
                 *_environment(request),
                 *self.config.options,
@@ -127,14 +127,19 @@ def _join(ranks: int, *, canary: bool) -> list[str | shell.Shell]:
     return [f"--join-ct={ranks}", shell.Shell(f'--join-tag="{tag}"')]
 
 
-def _environment(request: ContainerRequest) -> list[str]:
+def _environment(request: ContainerRequest) -> list[str | shell.Shell]:
     """No library path of the host, then the image's own environment if it has one, then the job's again."""
-    options = [] if "LD_LIBRARY_PATH" in request.env else ["--unset-env=LD_LIBRARY_PATH"]
+    options: list[str | shell.Shell] = [] if "LD_LIBRARY_PATH" in request.env else ["--unset-env=LD_LIBRARY_PATH"]
     if request.image.environment:
         options.append("--set-env")
         # A value between single quotes is taken as it is, once `$` is not expanded.
     # The others reach the program by the script's environment.
     given = {n: v for n, v in request.env.items() if request.image.environment or only_inside(n, request)}
     if given:
-        options += ["--env-no-expand", *(f"--set-env={name}='{value}'" for name, value in given.items())]
+        options += ["--env-no-expand", *(_variable(name, value) for name, value in given.items())]
     return options
+
+
+def _variable(name: str, value: str | shell.Shell) -> str | shell.Shell:
+    parts = (f"--set-env={name}='", value, "'")
+    return shell.concat(*parts) if isinstance(value, shell.Shell) else "".join(parts)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 from hpcjobs import capabilities, shell
 from hpcjobs.errors import PlanError
 from hpcjobs.model import Invocation, RuntimeConfig
-from hpcjobs.runtimes import LAUNCHER_VARIABLES, store_name, with_workdir
+from hpcjobs.runtimes import LAUNCHER_VARIABLES, entered, store_name, with_workdir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -184,4 +184,4 @@ def _paths(request: ContainerRequest) -> Iterator[str | Shell]:
             raise PlanError(f"a path with a colon cannot be bound: {bind.source}", hint="use another folder")
         text = f"{bind.source}:{bind.target}" + (":ro" if bind.readonly else "")
         yield from ("-v", shell.expand(text) if bind.expand else text)
-    yield from ("-w", request.container_workdir or request.workdir)
+    yield from ("-w", entered(request))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from hpcjobs import shell
 from hpcjobs.errors import PlanError
 from hpcjobs.model import Invocation, RuntimeConfig
-from hpcjobs.runtimes import with_workdir
+from hpcjobs.runtimes import entered, joined, with_workdir
 
 if TYPE_CHECKING:
     from hpcjobs.model import Bind, ContainerRequest
@@ -34,7 +34,7 @@ class Pyxis:
             launcher_args=(
                 f"--container-image={request.image.path}",
                 shell.concat("--container-mounts=", *mounts(request)),
-                f"--container-workdir={request.container_workdir or request.workdir}",
+                joined("--container-workdir=", entered(request)),
                 *((f"--container-env={','.join(request.env)}",) if request.env else ()),
                 *(("--container-entrypoint",) if request.entrypoint else ()),
                 *(("--container-writable",) if request.writable else ()),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from hpcjobs import shell
 from hpcjobs.errors import PlanError
 from hpcjobs.model import Invocation, RuntimeConfig
-from hpcjobs.runtimes import store_name, with_workdir
+from hpcjobs.runtimes import entered, joined, store_name, with_workdir
 
 if TYPE_CHECKING:
     from hpcjobs.model import Bind, ContainerRequest
@@ -32,8 +32,8 @@ class Sarus:
             argv=(
                 *(self.config.command or self.program, "run"),
                 *(_mount(bind) for bind in with_workdir(request)),
-                f"--workdir={request.container_workdir or request.workdir}",
-                *(f"--env={name}={value}" for name, value in request.env.items()),
+                joined("--workdir=", entered(request)),
+                *(joined(f"--env={name}=", value) for name, value in request.env.items()),
                 *(() if request.entrypoint else ("--entrypoint", "")),
                 *((request.mpi_option,) if request.mpi_option else ()),
                 *self.config.options,

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 from hpcjobs.errors import PlanError
 from hpcjobs.model import Invocation, RuntimeConfig
+from hpcjobs.runtimes import entered, joined
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hpcjobs.model import Bind, ContainerRequest
+    from hpcjobs.shell import Shell
 
 # What a target must not begin with, as text: Shifter compares no whole names (shifter, src/shifter_core.c).
 _FORBIDDEN = ("/etc", "/var", "/opt/udiImage", "/proc", "/dev")
@@ -42,7 +44,7 @@ class Shifter:
                 self.config.command or self.program,
                 # The header is about the job's own container.
                 *(container if request.service else ()),
-                f"--workdir={request.container_workdir or request.workdir}",
+                joined("--workdir=", entered(request)),
                 *_environment(request),
                 *(("--entrypoint",) if request.entrypoint else ()),
                 *self.config.options,
@@ -53,9 +55,9 @@ class Shifter:
         )
 
 
-def _environment(request: ContainerRequest) -> Iterator[str]:
+def _environment(request: ContainerRequest) -> Iterator[str | Shell]:
     # The image's variables win over the host's, so the job's own are given once more; an empty one it refuses.
-    yield from (f"--env={name}={value}" for name, value in request.env.items() if value)
+    yield from (joined(f"--env={name}=", value) for name, value in request.env.items() if value)
 
 
 def gateway_name(reference: str) -> str:

@@ -28,9 +28,12 @@ from hpcjobs.model import (
     Script,
     ServiceSpec,
     Site,
+    StudyPart,
 )
 from hpcjobs.mpi.facts import MpiImage
 from hpcjobs.mpi.settle import Known
+from hpcjobs.sweep import command
+from hpcjobs.sweep.pointscript import BELOW, PointFile, PointScript, launch_words
 from hpcjobs.units import Duration, Memory
 from tests import mpi_facts
 
@@ -334,7 +337,58 @@ CASES |= {
 }
 
 
-def script(site: Site, spec: JobSpec, image: ImageFacts, mpi: tuple[MpiImage, MpiHost | None] | None = None) -> Script:
+# Jobs of a parameter study, and what runs its points.
+PART = StudyPart("/home/ada/jobs/drag", number=4, first=100, pack=32, rows=70)
+CASES |= {
+    ("study", "job"): (CLUSTER, JobSpec(command=APP, array="0-2%2", output="/home/ada/jobs/3f9c2a/task.%a.log"), SIF),
+    ("study", "job-local"): (
+        LOCAL, JobSpec(command=APP, array="0-69", output="/home/ada/jobs/3f9c2a/task.%a.log"), ImageFacts(""),
+    ),
+}  # fmt: skip
+STUDIES = {("study", "job"): PART, ("study", "job-local"): replace(PART, pack=1)}
+NAMES = ("re", "dt", "label")
+(RE, PLACE, LOG), _ = command.words(
+    ("{re:.1f}", "runs/{re}-{point}", "logs/{label}.log"), NAMES, workdir="/home/ada/run"
+)
+STUDY = PointScript(
+    folder="/home/ada/jobs/drag",
+    workdir="/home/ada/run",
+    launch=(("./solve", "--re", RE),),
+    env={name: command.value(place) for place, name in enumerate(NAMES, 1)},
+)
+POINTS: dict[tuple[str, str], PointScript] = {
+    ("study", "point"): STUDY,
+    ("study", "point-in-its-folder"): replace(
+        STUDY,
+        launch=(
+            ("srun", "--ntasks=4"),
+            ("apptainer", "exec", "--pwd", BELOW, "/images/app.sif"),
+            ("./solve", "in.nml"),
+        ),
+        place=PLACE,
+        log=LOG,
+        files=(
+            PointFile("in.nml", ("&flow\n  name = 'drag'\n", command.value(5), "\n/\n")),
+            PointFile("data/mesh.h5", link="/home/ada/my mesh.h5"),
+        ),
+    ),
+    ("study", "pack"): replace(STUDY, pack=32, limited=True),
+}
+
+
+def text_of(where: str, case: str) -> str:
+    if points := POINTS.get((where, case)):
+        return render.render_points(points)
+    return script(*CASES[where, case], MPI.get((where, case)), STUDIES.get((where, case))).text
+
+
+def script(
+    site: Site,
+    spec: JobSpec,
+    image: ImageFacts,
+    mpi: tuple[MpiImage, MpiHost | None] | None = None,
+    study: StudyPart | None = None,
+) -> Script:
     host = HostFacts(
         cwd="/home/ada/run",
         home="/home/ada",
@@ -357,6 +411,12 @@ def script(site: Site, spec: JobSpec, image: ImageFacts, mpi: tuple[MpiImage, Mp
         dependency=spec.dependency.replace("j3", "4711"),
         mpi=Known(*mpi, folder="/home/ada/jobs/.mpi") if mpi else None,
     )
+    if study:
+        launch = launch_words(
+            "/home/ada/jobs/drag/point-1.sh", "/home/ada/jobs/drag/points-1.tsv", study,
+            workers=8 if study.pack > 1 else 0,
+        )  # fmt: skip
+        made = replace(made, launch=(launch,), study=study)
     scheduler = schedulers.get(site.scheduler.kind, asdict(site.scheduler), nothing_to_ask)
     return render.render(replace(made, native=scheduler.spell(made)))
 
@@ -375,18 +435,18 @@ def only_built_in_templates(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     monkeypatch.setattr("hpcjobs.mpi.wiring.short_hash", lambda _: "3fa85f6457174562")
 
 
-@pytest.mark.parametrize(("where", "case"), CASES, ids=["-".join(key) for key in CASES])
+@pytest.mark.parametrize(("where", "case"), [*CASES, *POINTS], ids=["-".join(key) for key in (*CASES, *POINTS)])
 def test_script_is_as_blessed(where: str, case: str, golden: Callable[[Path, str], None]) -> None:
-    golden(HERE / where / f"{case}.sh", script(*CASES[where, case], MPI.get((where, case))).text)
+    golden(HERE / where / f"{case}.sh", text_of(where, case))
 
 
 @pytest.mark.parametrize("command", [("bash", "-n"), ("shellcheck", "--exclude=SC1091,SC2016")], ids=lambda c: c[0])
 def test_scripts_pass(command: tuple[str, ...], tmp_path: Path) -> None:
     # SC1091: the site's module_init is a file of the nodes. SC2016: a `$` of the user's stays one, on purpose.
     files = []
-    for (where, case), arguments in CASES.items():
+    for where, case in (*CASES, *POINTS):
         file = tmp_path / f"{where}-{case}.sh"
-        file.write_text(script(*arguments, MPI.get((where, case))).text, "utf-8")
+        file.write_text(text_of(where, case), "utf-8")
         files.append(str(file))
     calls = [[*command, *files]] if command[0] != "bash" else [[*command, file] for file in files]
     done: list[Any] = [subprocess.run(call, capture_output=True, text=True, check=False) for call in calls]
@@ -394,4 +454,6 @@ def test_scripts_pass(command: tuple[str, ...], tmp_path: Path) -> None:
 
 
 def test_every_golden_file_has_a_case() -> None:
-    assert sorted(file.relative_to(HERE).with_suffix("").parts for file in HERE.glob("*/*.sh")) == sorted(CASES)
+    assert sorted(file.relative_to(HERE).with_suffix("").parts for file in HERE.glob("*/*.sh")) == sorted(
+        (*CASES, *POINTS)
+    )

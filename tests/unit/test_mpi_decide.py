@@ -308,6 +308,13 @@ def test_row_15_one_rank_finds_itself() -> None:
     assert way(decision) == "hybrid"
 
 
+def test_one_rank_of_open_mpi_is_not_started_by_an_srun_that_it_cannot_ask() -> None:
+    asked = ask(TRIXIE_OMPI, host(), types=("none", "pmi2"), nodes=1, ntasks=1)
+    assert decide(asked).chosen.alone
+    assert not decide(replace(asked, ntasks=2)).chosen.open
+    assert not decide(ask(TRIXIE, host(), types=("none",), nodes=1, ntasks=1)).chosen.alone
+
+
 def test_row_16_a_static_program_is_never_bound() -> None:
     decision = decide(ask(STATIC, host(DEBIAN)))
     assert way(decision) == "hybrid pmi2"
