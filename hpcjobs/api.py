@@ -7,19 +7,21 @@
     print(job.state, logs(job))
 
 Every function raises the errors of `hpcjobs.errors`. A job is given as the `JobRecord` that `submit` returned,
-or as a selector (`"j12"`, `"last"`).
+or as a selector (`"j12"`, `"last"`). A study (`"s4"`) stands for its jobs; `hpcjobs.sweep.Study` knows its points.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from hpcjobs import studies
 from hpcjobs.record import JobRecord
 from hpcjobs.service import Selected, Service
 
 if TYPE_CHECKING:
     from hpcjobs.images.report import Report
     from hpcjobs.model import JobSpec, MpiPlan
+    from hpcjobs.sweep.record import StudyRecord
 
 
 def dry_run(job: JobSpec, *, site: str = "", site_file: str = "") -> str:
@@ -74,22 +76,38 @@ def status(*jobs: JobRecord | str) -> list[JobRecord]:
 def wait(*jobs: JobRecord | str, timeout: float | None = None) -> list[JobRecord]:
     """Wait until jobs have ended, at most `timeout` seconds; the jobs as they ended, in the order given.
 
+    Of a study, what the queue had no room for is sent meanwhile, and points are run again as they are to be.
+
     Raises:
         WaitTimeoutError: the time is over; the jobs go on.
     """
     service = Service()
-    return service.wait([chosen.record for chosen in _selected(service, jobs)], timeout=timeout)
+    begin = service.now()
+
+    def left() -> float | None:
+        return None if timeout is None else max(0.0, begin + timeout - service.now())
+
+    for study in _studies(service, jobs):
+        from hpcjobs.sweep_service import Sweeps
+
+        Sweeps(service).wait(study, timeout=left())
+    return service.wait([chosen.record for chosen in _selected(service, jobs)], timeout=left())
 
 
 def cancel(*jobs: JobRecord | str) -> dict[str, str]:
-    """Cancel jobs: {"j12": "" or why not}."""
+    """Cancel jobs: {"j12": "" or why not}. Of a study, what was not sent yet stays so."""
     service = Service()
+    for study in _studies(service, jobs):
+        service.store.stop_study(study.id, stopped=True)
     return {outcome.record.label: outcome.problem for outcome in service.cancel(_selected(service, jobs))}
 
 
 def logs(job: JobRecord | str, *, stream: Literal["output", "error"] = "output", index: int | None = None) -> str:
-    """What a job (of an array: task `index`) has written so far; empty before it starts."""
+    """What a job (of an array: task `index`) or a point (`"s4[17]"`) has written so far; empty before it starts."""
     service = Service()
+    if isinstance(job, str) and studies.is_study(job):
+        file = studies.log_of_one(service, job)
+        return file.read_text("utf-8", "replace") if file.exists() else ""
     (chosen,) = _selected(service, (job,))
     file = service.log_file(chosen.record, stream, index)
     return file.read_text("utf-8", "replace") if file.exists() else ""
@@ -134,5 +152,11 @@ def _selected(service: Service, jobs: tuple[JobRecord | str, ...]) -> list[Selec
         if isinstance(job, JobRecord):
             found.append(Selected(service.store.get(job.id)))
         else:
-            found += service.select([job])
+            found += studies.jobs_of(service, job) if studies.is_study(job) else service.select([job])
     return found
+
+
+def _studies(service: Service, jobs: tuple[JobRecord | str, ...]) -> list[StudyRecord]:
+    """The studies that are named as a whole."""
+    chosen = [studies.select(service, job) for job in jobs if isinstance(job, str) and studies.is_study(job)]
+    return [each.study for each in chosen if not each.numbers]

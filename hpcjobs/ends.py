@@ -18,7 +18,9 @@ from hpcjobs.record import JobRecord, JobState, JobStatus, Tasks, read_exit_file
 from hpcjobs.units import Duration, age, parse_indices
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+
+    from hpcjobs.sweep.state import Ends
 
 # Seconds for which a wait goes on for a job that left the queue without a word (a late exit file on NFS).
 _LOST = 600.0
@@ -26,10 +28,27 @@ _LOST = 600.0
 _LATE = 30.0
 
 
-def settle(record: JobRecord, told: JobStatus | None) -> JobStatus:
-    """What a job's status is, from what the scheduler told (None: it no longer knows it) and the exit files."""
+def written_by_studies(records: Iterable[JobRecord]) -> dict[str, Ends]:
+    """What the tasks of studies wrote when they ended, by the tags of jobs; each study's files are read once."""
+    tags: dict[Path, set[str]] = {}
+    for record in records:
+        if record.study:
+            tags.setdefault(Path(record.folder).parent, set()).add(record.tag)
+    found: dict[str, Ends] = {}
+    for folder, wanted in tags.items():
+        from hpcjobs.sweep.state import TASKS, read_ends
+
+        found.update(read_ends(paths.StudyFolder(folder).ends, TASKS, wanted))
+    return found
+
+
+def settle(record: JobRecord, told: JobStatus | None, study: Ends | None = None) -> JobStatus:
+    """What a job's status is, from what the scheduler told (None: it no longer knows it) and the exit files.
+
+    The tasks of a study write no exit files; `study` is what they wrote instead.
+    """
     if record.array:
-        return _settle_array(record, told)
+        return _settle_array(record, told, study)
     if told is not None and not told.state.final:
         return told
     written = read_exit_file(paths.JobFolder(Path(record.folder)).exit_file(), record.native_id)
@@ -59,7 +78,7 @@ def _begun(record: JobRecord) -> JobStatus:
     return JobStatus(JobState.UNKNOWN, started=float(start) if start.isdecimal() else 0.0, nodes=values.get("host", ""))
 
 
-def _settle_array(record: JobRecord, told: JobStatus | None) -> JobStatus:
+def _settle_array(record: JobRecord, told: JobStatus | None, ends: Ends | None) -> JobStatus:
     before = record.tasks.each() if record.tasks else {}
     codes = {int(index): code for index, code in (record.tasks.codes if record.tasks else {}).items()}
     states = {index: state for index, state in before.items() if state.final}
@@ -73,7 +92,10 @@ def _settle_array(record: JobRecord, told: JobStatus | None) -> JobStatus:
         state = states.get(index)
         if state is not None and (not state.final or state is JobState.DONE or state is before.get(index)):
             continue
-        written = read_exit_file(folder.exit_file(index), record.native_id)
+        if record.study:
+            written = ends.task(index) if ends else None
+        else:
+            written = read_exit_file(folder.exit_file(index), record.native_id)
         if written:
             codes[index] = written.exit_code or 0
         if state is None and index in unwanted and (not written or written.signal):
@@ -148,6 +170,8 @@ def clean_end(record: JobRecord) -> JobStatus | None:
 def id_in_its_files(record: JobRecord) -> str:
     """The native id that a job wrote when it began or ended; empty if it has not."""
     folder = paths.JobFolder(Path(record.folder))
+    if record.study and (ends := written_by_studies([record]).get(record.tag)):
+        return ends.native_id
     tasks = [sorted(folder.root.glob(pattern))[:1] for pattern in ("exit.*", "start.*")]
     for file in (folder.exit_file(), folder.start_file(), *tasks[0], *tasks[1]):
         try:
@@ -172,7 +196,8 @@ _NO_REDIRECTION, _NOT_EXECUTABLE, _NOT_FOUND = 1, 126, 127
 def describe_end(record: JobRecord) -> tuple[str, str]:
     """A bad end in words, and what to do about it."""
     limit = str(Duration(record.time_limit)) if record.time_limit else "its limit"
-    again = f"hpcjob resubmit {record.label} runs it again"
+    whole = f"s{record.study} --failed" if record.study else ""
+    again = f"hpcjob resubmit {whole or record.label} runs it again"
     if record.raw == "NOT_SUBMITTED":
         return "it never reached the scheduler: its submission was interrupted", again
     if record.state is JobState.UNKNOWN:
@@ -190,14 +215,13 @@ def describe_end(record: JobRecord) -> tuple[str, str]:
     if record.state is JobState.CANCELLED and record.reason == "Dependency":
         return "the job that it waited for did not end as asked", "hpcjob show " + record.label + " tells which"
     if record.state is JobState.CANCELLED:
-        return ("it was cancelled" if record.cancelled else f"it was cancelled by the scheduler ({record.raw})"), again
+        asked = record.cancelled or record.cancelled_tasks
+        return ("it was cancelled" if asked else f"it was cancelled by the scheduler ({record.raw})"), again
     if record.array and record.tasks:
         bad = {state: n for state, n in record.tasks.counts().items() if state is not JobState.DONE}
         words = ", ".join(f"{count} {state}" for state, count in bad.items())
-        return (
-            f"of its {len(record.indices())} tasks, {words}",
-            f"hpcjob resubmit '{record.label}[failed]' runs those again",
-        )
+        failed = whole or f"'{record.label}[failed]'"
+        return f"of its {len(record.indices())} tasks, {words}", f"hpcjob resubmit {failed} runs those again"
     folder = Path(paths.expand_pattern(record.output, native_id=record.native_id, name=record.name)).parent
     if record.exit_code == _NO_REDIRECTION and not folder.is_dir():
         return f"the folder for its output is not there: {folder}", f"make it anew; {again}"

@@ -76,8 +76,12 @@ def new_tag() -> str:
 
 def folder_name(tag: str, name: str, when: float) -> str:
     """`2026-11-21-solve-3f9c2a71b2c4`: sorts by day, says what it was, unique by its tag."""
-    slug = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-").lower()[:30]
-    return "-".join(filter(None, (time.strftime("%Y-%m-%d", time.gmtime(when)), slug, tag)))
+    return "-".join(filter(None, (time.strftime("%Y-%m-%d", time.gmtime(when)), slug(name), tag)))
+
+
+def slug(name: str) -> str:
+    """What of a name can stand in the name of any folder."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-").lower()[:30]
 
 
 _PATTERN = re.compile(r"%(\d{0,2})([%jAaxu])")
@@ -142,6 +146,54 @@ class JobFolder:
         return self.root / ("start" if index is None else f"start.{index}")
 
 
+@dataclass(frozen=True)
+class StudyFolder:
+    """The files of one study. The folder is 0700, its files 0600."""
+
+    root: Path
+
+    @property
+    def record(self) -> Path:
+        """What was asked, and the rounds: a copy of the database row, from which that can be rebuilt."""
+        return self.root / "study.json"
+
+    @property
+    def design(self) -> Path:
+        """What the first points were made from."""
+        return self.root / "design.json"
+
+    @property
+    def lock(self) -> Path:
+        """Locked while somebody sends jobs of the study."""
+        return self.root / "study.lock"
+
+    @property
+    def ends(self) -> Path:
+        """A file a node, to which points and tasks add a line when they end."""
+        return self.root / "ends"
+
+    @property
+    def skip(self) -> Path:
+        """An empty file for each point that is not to be begun any more."""
+        return self.root / "skip"
+
+    def table(self, number: int) -> Path:
+        """The parameters of a round's points, a line each."""
+        return self.root / f"points-{number}.tsv"
+
+    def script(self, number: int) -> Path:
+        """What runs a point of a round on the node."""
+        return self.root / f"point-{number}.sh"
+
+    def job(self, number: int) -> Path:
+        """The folder of the study's job of that number, from 1."""
+        return self.root / f"c{number:04d}"
+
+    def log(self, point: int) -> Path:
+        """What a point writes, if nobody asked for another place."""
+        return self.root / "log" / str(point // 1000) / f"{point}.log"
+
+
 def umask() -> str:
     """The mode bits that new files do not get, octal; asking the kernel for them would change them: see proc(5)."""
     match = re.search(r"^Umask:\s*(\d+)", Path("/proc/self/status").read_text("utf-8", "replace"), re.MULTILINE)
@@ -156,15 +208,16 @@ def make_private(folder: Path) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
-def write_private(path: Path, text: str) -> None:
-    """Write a file of mode 0600 that is whole or absent, also after a crash or on a full disk."""
+def write_private(path: Path, text: str, *, sync: bool = True) -> None:
+    """Write a file of mode 0600 that is whole or absent, also on a full disk and, with `sync`, after a crash."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(3).hex()}")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
             file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)

@@ -89,7 +89,10 @@ class Tasks:
 
     def each(self) -> dict[int, JobState]:
         """The state of every task."""
-        return {i: JobState(state) for state, text in self.states.items() for i in parse_indices(text)}
+        found: dict[int, JobState] = {}
+        for state, text in self.states.items():
+            found.update(dict.fromkeys(parse_indices(text), JobState(state)))
+        return found
 
     def counts(self) -> dict[JobState, int]:
         """How many tasks are in each state."""
@@ -161,6 +164,13 @@ class JobRecord:
     cancelled: float = 0.0  # when a cancel was asked for
     cancelled_tasks: str = ""  # indices of an array whose cancel was asked for
     tasks: Tasks | None = None
+    study: int = 0  # the study that it runs points of; 0 = none
+    round: int = 0  # the study's round, from 1
+    first: int = 0  # the first row of the round's table that it runs
+    rows: int = 0  # how many rows
+    pack: int = 1  # rows of each task
+    at_once: int = 0  # tasks that may run at once; 0 = any number
+    lane: int = 0  # of the jobs of a lane, each waits for the one before it
 
     @property
     def label(self) -> str:

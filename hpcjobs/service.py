@@ -30,7 +30,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from hpcjobs.image_service import Telling
-    from hpcjobs.model import JobSpec, Partition, Plan, Script, Site
+    from hpcjobs.model import (
+        HostFacts,
+        ImageFacts,
+        JobSpec,
+        Launcher,
+        Note,
+        Partition,
+        Plan,
+        Runtime,
+        Script,
+        ServiceSpec,
+        Site,
+    )
+    from hpcjobs.mpi.settle import Known
     from hpcjobs.process import Runner
     from hpcjobs.schedulers import Explanation, Scheduler
 
@@ -44,6 +57,45 @@ class Prepared:
     plan: Plan
     script: Script
     site_file: str = ""  # if the site was given as a file
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A request with all that a plan is made from: what was found out of the site, the images, the host."""
+
+    spec: JobSpec
+    site: Site
+    image: ImageFacts
+    host: HostFacts
+    runtime: Runtime
+    launcher: Launcher
+    services: tuple[tuple[ServiceSpec, ImageFacts, Runtime], ...]
+    dependency: str
+    mpi: Known | None
+    scheduler: Scheduler
+    notes: tuple[Note, ...]
+    site_file: str
+
+    def decide(self) -> Plan:
+        """The plan, but for what the scheduler's module spells.
+
+        Raises:
+            PlanError: the job cannot run there.
+        """
+        from hpcjobs import plan
+
+        decided = plan.resolve(
+            self.spec,
+            self.site,
+            self.image,
+            self.host,
+            runtime=self.runtime,
+            launcher=self.launcher,
+            services=self.services,
+            dependency=self.dependency,
+            mpi=self.mpi,
+        )
+        return replace(decided, notes=(*decided.notes, *self.notes))
 
 
 @dataclass(frozen=True)
@@ -112,6 +164,14 @@ class Service:
 
     # ---------------------------------------------------------------------------------- submission
 
+    def now(self) -> float:
+        """The time, in Unix seconds."""
+        return self._clock()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait; with `now`, the only clock of the use cases."""
+        self._sleep(seconds)
+
     def prepare(self, spec: JobSpec, *, site: str = "", site_file: str = "", final: bool = False) -> Prepared:
         """Plan and render; nothing is written and nothing is queued (`render`, `submit --dry-run`).
 
@@ -123,7 +183,16 @@ class Service:
             PlanError: the job cannot run there.
             TemplateError: the template is wrong.
         """
-        from hpcjobs import launchers, plan, render
+        return self.write(self.ready(spec, site=site, site_file=site_file, final=final))
+
+    def ready(self, spec: JobSpec, *, site: str = "", site_file: str = "", final: bool = False) -> Ready:
+        """Find out all that a plan is made from.
+
+        Raises:
+            SiteError: no site fits, or its file is wrong.
+            PlanError: the job cannot run there.
+        """
+        from hpcjobs import launchers, plan
         from hpcjobs import site as sites
         from hpcjobs.image_service import QUIET, Images
         from hpcjobs.model import HostFacts, Note
@@ -143,7 +212,7 @@ class Service:
         services = [(one, *images.for_service(one, asked, image, runtime, final=final)) for one in asked.services]
         pinned = tuple(replace(one, image=images.pinned(one.image, facts)) for one, facts, _ in services)
         mpi = Mpi(found, loaded.file, self.runner, self._telling or QUIET)
-        folder = self._jobs_folder(found)
+        folder = self.jobs_folder(found)
         mpi_known, why = mpi.known(asked, image, folder / ".mpi")
         if not final and not spec.command:  # `mpi plan` of an image as such
             spec = replace(spec, command=(ANY_PROGRAM,))
@@ -164,24 +233,36 @@ class Service:
             key=images.key(asked),
             umask=paths.umask(),
         )
-        decided = plan.resolve(
+        notes = [Note("mpi", "left to the launcher", why)] if why else []
+        if unused := known.scheduler.extra.get("api"):
+            notes.append(Note("driver", "commands", str(unused)))
+        return Ready(
             spec,
             found,
             image,
             host,
-            runtime=runtime,
-            launcher=launchers.get(starter),
-            services=services,
-            dependency=self._dependency(spec.dependency, scheduler),
-            mpi=mpi_known,
+            runtime,
+            launchers.get(starter),
+            tuple(services),
+            self._dependency(spec.dependency, scheduler),
+            mpi_known,
+            scheduler,
+            tuple(notes),
+            str(loaded.file) if site_file else "",
         )
-        decided = replace(decided, native=scheduler.spell(decided))
-        if why:
-            decided = replace(decided, notes=(*decided.notes, Note("mpi", "left to the launcher", why)))
-        if unused := known.scheduler.extra.get("api"):
-            decided = replace(decided, notes=(*decided.notes, Note("driver", "commands", str(unused))))
-        script = render.render(decided)
-        return Prepared(spec, found, decided, script, site_file=str(loaded.file) if site_file else "")
+
+    def write(self, ready: Ready, alter: Callable[[Plan], Plan] = lambda plan: plan) -> Prepared:
+        """Decide and render; `alter` changes the plan before it is spelled for the scheduler.
+
+        Raises:
+            PlanError: the job cannot run there.
+            TemplateError: the template is wrong.
+        """
+        from hpcjobs import render
+
+        decided = alter(ready.decide())
+        decided = replace(decided, native=ready.scheduler.spell(decided))
+        return Prepared(ready.spec, ready.site, decided, render.render(decided), site_file=ready.site_file)
 
     def submit(self, spec: JobSpec, *, site: str = "", site_file: str = "") -> JobRecord:
         """Plan, render, reserve, submit, commit.
@@ -195,7 +276,16 @@ class Service:
         return self._send(self.prepare(spec, site=site, site_file=site_file, final=True))
 
     def resubmit(self, selected: Sequence[Selected]) -> list[JobRecord]:
-        """Submit jobs again from their stored requests; of an array, the selected tasks."""
+        """Submit jobs again from their stored requests; of an array, the selected tasks.
+
+        Raises:
+            UsageError: one of them is a part of a study.
+        """
+        if part := next((chosen.record for chosen in selected if chosen.record.study), None):
+            raise UsageError(
+                f"{part.label} runs points of the study s{part.study}, which are resubmitted with it",
+                hint=f"hpcjob resubmit s{part.study} --failed, --missing, or 's{part.study}[17]'",
+            )
         self._try_to_reconcile()
         sent = []
         for chosen in selected:
@@ -285,23 +375,24 @@ class Service:
         """The site with what its scheduler says of itself, asked at most once an hour."""
         if scheduler.identified:
             return site
-        told = self._remembered(f"scheduler-{site.scheduler.driver}", site, scheduler.identify)
+        told = self.remembered(f"scheduler-{site.scheduler.driver}", site, scheduler.identify)
         return replace(site, scheduler=replace(site.scheduler, extra={**site.scheduler.extra, **told}))
 
     def _with_limits(self, site: Site, scheduler: Scheduler) -> Site:
         if site.partitions or site.scheduler.limits == "site":
             return site
-        return replace(site, partitions=self._asked_partitions(site, scheduler))
+        return replace(site, partitions=self.asked_partitions(site, scheduler))
 
-    def _asked_partitions(self, site: Site, scheduler: Scheduler) -> dict[str, Partition]:
+    def asked_partitions(self, site: Site, scheduler: Scheduler) -> dict[str, Partition]:
+        """Partitions, limits and nodes as the scheduler reports them, asked at most once an hour."""
         from hpcjobs.model import Partition, restore
 
-        told = self._remembered(
+        told = self.remembered(
             "partitions", site, lambda: {name: asdict(found) for name, found in scheduler.partitions().items()}
         )
         return {name: restore(Partition, data) for name, data in told.items()}
 
-    def _remembered(self, what: str, site: Site, ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    def remembered(self, what: str, site: Site, ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """What `ask` returned within the last hour, for this site on this machine."""
         cluster = "-".join(
             os.environ.get(name, "") for name in ("SLURM_CONF", "PBS_CONF_FILE", "PBS_SERVER", "PBS_DEFAULT")
@@ -319,7 +410,8 @@ class Service:
         _cache(file, {"at": now, what: told})
         return told
 
-    def _jobs_folder(self, site: Site) -> Path:
+    def jobs_folder(self, site: Site) -> Path:
+        """Where the folders of jobs of that site are kept."""
         if not site.jobs_folder:
             return self.store.path.parent / "jobs"
         folder = os.path.expandvars(site.jobs_folder)
@@ -411,9 +503,9 @@ class Service:
         """Active jobs, and those that ended within `seconds`, oldest first (what plain `status` shows)."""
         return self.store.recent(self._clock() - seconds)
 
-    def history(self, *, limit: int = 0, since: float = 0.0) -> list[JobRecord]:
-        """All jobs, newest first."""
-        return self.store.history(limit=limit, since=since)
+    def history(self, *, limit: int = 0, since: float = 0.0, own: bool = False) -> list[JobRecord]:
+        """All jobs, newest first; `own`: without those of studies."""
+        return self.store.history(limit=limit, since=since, own=own)
 
     # ------------------------------------------------------------------------------------ tracking
 
@@ -457,7 +549,8 @@ class Service:
         try:
             told = scheduler.poll(records)
             now = self._clock()
-            news = {record.id: ends.settle(record, told.get(record.native_id)) for record in records}
+            tasks = ends.written_by_studies(records)
+            news = {r.id: ends.settle(r, told.get(r.native_id), tasks.get(r.tag)) for r in records}
             lost = [record for record in records if ends.needs_accounting(record, told, news[record.id])]
             # The caller may not know yet that a job was cancelled.
             lost = self.store.some([record.id for record in lost]) if lost else []
@@ -556,6 +649,7 @@ class Service:
         unrecorded = None
         try:
             self.store.mark_cancelled(running, self._clock())
+            self._stop_studies([one.record for one in chosen if not one.indices])
         except StoreError as error:
             unrecorded = error  # what fills the disk may be the very job, so it is cancelled all the same
         outcomes = self._control(chosen, "cancel")
@@ -563,6 +657,13 @@ class Service:
             done = " ".join(outcome.record.label for outcome in outcomes if not outcome.problem) or "nothing"
             raise StoreError(f"cancelled {done}, which could not be recorded: {unrecorded.message}")
         return outcomes
+
+    def _stop_studies(self, records: Sequence[JobRecord]) -> None:
+        """Of studies whose open jobs are all cancelled, what is not sent yet is not sent by itself any more."""
+        whole = {record.id for record in records}
+        for number in {record.study for record in records if record.study}:
+            if all(job.id in whole for job in self.store.jobs_of(number) if not job.state.final):
+                self.store.stop_study(number, stopped=True)
 
     def hold(self, selected: Sequence[Selected]) -> list[Outcome]:
         """Keep pending jobs from starting."""
@@ -626,12 +727,12 @@ class Service:
         if record.array and index is None:
             return Failure(words, advice)
         file, other = self.log_file(record, "error", index), self.log_file(record, "output", index)
-        tail, more = _tail(file, lines), _tail(other, lines)
+        tail, more = tail_of(file, lines), tail_of(other, lines)
         code = record.exit_code if index is None or not record.tasks else record.tasks.codes.get(str(index))
         own = symptoms.of_script(code, tail)
         if own and (log := symptoms.service_log(own[0])):
             file = Path(record.folder) / (log if index is None else f"{log.removesuffix('.log')}.{index}.log")
-            tail = (*tail, *_tail(file, lines))
+            tail = (*tail, *tail_of(file, lines))
         elif not tail:
             file, tail = other, more
         words, advice = (None if record.array else own) or (
@@ -787,7 +888,7 @@ def job_files(prepared: Prepared) -> dict[str, str]:
     own = not prepared.script.template.startswith(str(paths.packaged("templates")))
     spec = replace(prepared.spec, template=prepared.script.template) if own else prepared.spec
     request = {
-        "spec": {k: v for k, v in asdict(spec).items() if v not in (None, "", (), {}, False)},
+        "spec": spec_to_json(spec),
         "site": "" if prepared.site_file else prepared.site.name,
         "site_file": prepared.site_file,
     }
@@ -803,8 +904,14 @@ def job_files(prepared: Prepared) -> dict[str, str]:
     }
 
 
+def spec_to_json(spec: JobSpec) -> dict[str, Any]:
+    """What a request asks for. What is left out is as in an empty one, where a False may be another thing than None."""
+    empty = asdict(type(spec)())
+    return {name: value for name, value in asdict(spec).items() if value != empty[name]}
+
+
 def spec_from_json(data: Mapping[str, Any]) -> JobSpec:
-    """The request that `job_files` stored."""
+    """The inverse of `spec_to_json`."""
     from hpcjobs.model import JobSpec, restore
 
     return restore(JobSpec, data)
@@ -857,7 +964,7 @@ def _first_bad_task(record: JobRecord) -> int | None:
     return min(bad, default=None)
 
 
-def _tail(file: Path, lines: int) -> tuple[str, ...]:
+def tail_of(file: Path, lines: int) -> tuple[str, ...]:
     """The last lines of a file; empty if it is not there."""
     try:
         with file.open("rb") as stream:

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from hpcjobs.record import JobStatus
+    from hpcjobs.sweep.record import StudyRecord
 
-SCHEMA = 1
+SCHEMA = 2
 
 # `data` is the whole JobRecord as JSON; the columns beside it serve look-ups. AUTOINCREMENT: a number is never
 # used again, also after its job was dropped.
@@ -38,8 +39,16 @@ _TABLES = (
     "CREATE INDEX jobs_state ON jobs (state)",
     "CREATE INDEX jobs_native ON jobs (native_id)",
     "CREATE TABLE polls (cluster TEXT PRIMARY KEY, at REAL NOT NULL)",
-    f"PRAGMA user_version = {SCHEMA}",
 )
+# What each version added to the one before it.
+_NEWER: dict[int, tuple[str, ...]] = {
+    2: (
+        "ALTER TABLE jobs ADD COLUMN study INTEGER NOT NULL DEFAULT 0",
+        "CREATE INDEX jobs_study ON jobs (study)",
+        "CREATE TABLE studies (id INTEGER PRIMARY KEY AUTOINCREMENT, tag TEXT NOT NULL UNIQUE, created REAL NOT NULL, "
+        "data TEXT NOT NULL)",
+    ),
+}
 _ACTIVE = tuple(state.value for state in JobState if not state.final)
 _IN_ACTIVE = f"state IN ({','.join('?' * len(_ACTIVE))})"
 
@@ -72,14 +81,15 @@ class Store:
             self.path.touch(mode=0o600)
         db = sqlite3.connect(self.path, timeout=_BUSY, isolation_level=None)
         try:
-            version = db.execute("PRAGMA user_version").fetchone()[0]
-            if version == 0:
+            if _version(db) < SCHEMA:
                 db.execute("BEGIN IMMEDIATE")
-                if db.execute("PRAGMA user_version").fetchone()[0] == 0:
-                    for statement in _TABLES:
+                # Another process may have done it meanwhile.
+                for number in range(_version(db) + 1, SCHEMA + 1):
+                    for statement in _NEWER.get(number, _TABLES):
                         db.execute(statement)
+                    db.execute(f"PRAGMA user_version = {number}")
                 db.execute("COMMIT")
-            self._check_version(version)
+            self._check_version(_version(db))
         except BaseException:
             db.close()
             raise
@@ -185,9 +195,10 @@ class Store:
         where = "native_id = '' AND (state = 'created' OR (state = 'failed' AND created >= ?)) ORDER BY id"
         return self._query(where, (given_up_since,))
 
-    def history(self, *, limit: int = 0, since: float = 0.0) -> list[JobRecord]:
-        """All jobs, newest first; `limit` 0 = all."""
-        return self._query("created >= ? ORDER BY id DESC LIMIT ?", (since, limit or -1))
+    def history(self, *, limit: int = 0, since: float = 0.0, own: bool = False) -> list[JobRecord]:
+        """All jobs, newest first; `limit` 0 = all, `own` = without those of studies."""
+        alone = " AND study = 0" if own else ""
+        return self._query(f"created >= ?{alone} ORDER BY id DESC LIMIT ?", (since, limit or -1))
 
     def last(self) -> JobRecord | None:
         """The newest job."""
@@ -204,54 +215,182 @@ class Store:
         Raises:
             StoreError: it could not be written; nothing is left behind.
         """
-        folder = paths.JobFolder(Path(draft.folder))
+        return self.reserve_all([(draft, files)])[0]
+
+    def reserve_all(self, drafts: Sequence[tuple[JobRecord, Mapping[str, str]]]) -> list[JobRecord]:
+        """The same for several jobs, in one transaction: all of them or none."""
+        made: list[Path] = []
+        records = []
+        try:
+            for draft, files in drafts:
+                with self._errors():
+                    self._make_folder(paths.JobFolder(Path(draft.folder)), draft, files, made)
+            with self._transaction() as db:
+                for draft, _ in drafts:
+                    cursor = db.execute(
+                        "INSERT INTO jobs (tag, native_id, state, created, ended, data) VALUES (?, '', ?, ?, 0, '')",
+                        (draft.tag, draft.state.value, draft.created),
+                    )
+                    record = replace(draft, id=cursor.lastrowid or 0)
+                    _write(db, record)
+                    _keep(record)
+                    records.append(record)
+        except BaseException:
+            import shutil
+
+            for folder in made:
+                shutil.rmtree(folder, ignore_errors=True)
+                self._unlink(folder)
+            raise
+        return records
+
+    def _make_folder(
+        self, folder: paths.JobFolder, draft: JobRecord, files: Mapping[str, str], made: list[Path]
+    ) -> None:
+        make_private_folder(folder.root.parent)
+        folder.root.mkdir(mode=0o700)
+        made.append(folder.root)
+        for name, text in files.items():
+            paths.write_private(folder.root / name, text, sync=not draft.study)
+        folder.submit_lock.touch(mode=0o600)
+        if not draft.study:
+            self._link(folder.root)
+
+    def commit(self, record: JobRecord, native_id: str, now: float) -> JobRecord:
+        """The scheduler has the job under `native_id`."""
+        return self.commit_all([self.note_id(record, native_id, now)])[0]
+
+    def note_id(self, record: JobRecord, native_id: str, now: float) -> JobRecord:
+        """Write the id into the job's folder: should the database fail now, it is not lost."""
+        submitted = replace(record, native_id=native_id, submitted=now)
+        with self._errors():
+            _keep(submitted)
+        return submitted
+
+    def commit_all(self, records: Sequence[JobRecord]) -> list[JobRecord]:
+        """The scheduler has these jobs, whose ids were noted; one transaction."""
+        found = []
+        with self._transaction() as db:
+            for record in records:
+                current = _read(db, record.id) or record
+                submitted = replace(current, native_id=record.native_id, submitted=record.submitted)
+                if current.state is JobState.CREATED or current.raw == "NOT_SUBMITTED":
+                    submitted = replace(submitted, state=JobState.PENDING, seen=record.submitted, reason="")
+                _write(db, submitted)
+                found.append(submitted)
+        return found
+
+    def drop(self, *records: JobRecord) -> None:
+        """Forget reservations that never became jobs, folders and all."""
+        import shutil
+
+        with self._transaction() as db:
+            delete = "DELETE FROM jobs WHERE id = ? AND native_id = ''"
+            gone = [record for record in records if db.execute(delete, (record.id,)).rowcount]
+        for record in gone:
+            shutil.rmtree(record.folder, ignore_errors=True)
+            self._unlink(Path(record.folder))
+
+    # ------------------------------------------------------------------------------------- studies
+
+    def reserve_study(self, draft: StudyRecord, files: Mapping[str, str]) -> StudyRecord:
+        """Make a study: its folder with `files`, then its row; nothing is submitted.
+
+        Returns:
+            The draft with its number.
+
+        Raises:
+            StoreError: it could not be written; nothing is left behind.
+        """
+        import shutil
+
+        folder = paths.StudyFolder(Path(draft.folder))
         with self._errors():
             make_private_folder(folder.root.parent)
             folder.root.mkdir(mode=0o700)
         try:
             with self._errors():
+                for name in ("ends", "log", "skip"):
+                    (folder.root / name).mkdir(mode=0o700)
                 for name, text in files.items():
                     paths.write_private(folder.root / name, text)
-                folder.submit_lock.touch(mode=0o600)
+                folder.lock.touch(mode=0o600)
                 self._link(folder.root)
             with self._transaction() as db:
                 cursor = db.execute(
-                    "INSERT INTO jobs (tag, native_id, state, created, ended, data) VALUES (?, '', ?, ?, 0, '')",
-                    (draft.tag, draft.state.value, draft.created),
+                    "INSERT INTO studies (tag, created, data) VALUES (?, ?, '')", (draft.tag, draft.created)
                 )
-                record = replace(draft, id=cursor.lastrowid or 0)
-                _write(db, record)
-                paths.write_private(folder.record, json.dumps(record.to_json()))
+                study = replace(draft, id=cursor.lastrowid or 0)
+                _write_study(db, study)
         except BaseException:
-            import shutil
-
             shutil.rmtree(folder.root, ignore_errors=True)
             self._unlink(folder.root)
             raise
-        return record
+        return study
 
-    def commit(self, record: JobRecord, native_id: str, now: float) -> JobRecord:
-        """The scheduler has the job under `native_id`."""
-        # In the folder first: should the database fail now, the id is not lost.
-        submitted = replace(record, native_id=native_id, submitted=now)
-        with self._errors():
-            paths.write_private(paths.JobFolder(Path(record.folder)).record, json.dumps(submitted.to_json()))
-        with self._transaction() as db:
-            current = _read(db, record.id) or record
-            submitted = replace(current, native_id=native_id, submitted=now)
-            if current.state is JobState.CREATED or current.raw == "NOT_SUBMITTED":
-                submitted = replace(submitted, state=JobState.PENDING, seen=now, reason="")
-            _write(db, submitted)
-        return submitted
-
-    def drop(self, record: JobRecord) -> None:
-        """Forget a reservation that never became a job, folder and all."""
+    def drop_study(self, study: StudyRecord) -> None:
+        """Forget a study of which no job was ever sent, folder and all."""
         import shutil
 
         with self._transaction() as db:
-            db.execute("DELETE FROM jobs WHERE id = ? AND native_id = ''", (record.id,))
-        shutil.rmtree(record.folder, ignore_errors=True)
-        self._unlink(Path(record.folder))
+            if db.execute("SELECT count(*) FROM jobs WHERE study = ?", (study.id,)).fetchone()[0]:
+                return
+            db.execute("DELETE FROM studies WHERE id = ?", (study.id,))
+        shutil.rmtree(study.folder, ignore_errors=True)
+        self._unlink(Path(study.folder))
+
+    def add_round(self, before: StudyRecord, after: StudyRecord, files: Mapping[str, str]) -> StudyRecord:
+        """Add a round to a study; `files` are written into its folder first.
+
+        Raises:
+            StoreError: it could not be written, or the study has other rounds than `before`; nothing was changed.
+        """
+        with self._transaction() as db:
+            current = _read_study(db, before.id)
+            if current.rounds != before.rounds:
+                raise StoreError(f"{before.label} was changed by another command", hint="try again")
+            for name, text in files.items():
+                paths.write_private(Path(before.folder) / name, text)
+            study = replace(after, stopped=current.stopped)
+            _write_study(db, study)
+        return study
+
+    def stop_study(self, study_id: int, *, stopped: bool) -> StudyRecord:
+        """Note whether what a study has not sent yet is to stay unsent."""
+        with self._transaction() as db:
+            study = replace(_read_study(db, study_id), stopped=stopped)
+            _write_study(db, study)
+        return study
+
+    def study(self, number: int) -> StudyRecord:
+        """The study of that number.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        db = self._db
+        with self._errors():
+            return _read_study(db, number)
+
+    def studies(self) -> list[StudyRecord]:
+        """All studies, oldest first."""
+        db = self._db
+        with self._errors():
+            rows = db.execute("SELECT data FROM studies ORDER BY id").fetchall()
+        return [_study(data) for (data,) in rows]
+
+    def count_studies(self) -> int:
+        """How many studies there are."""
+        db = self._db
+        with self._errors():
+            count: int = db.execute("SELECT count(*) FROM studies").fetchone()[0]
+        return count
+
+    def jobs_of(self, study: int) -> list[JobRecord]:
+        """The jobs of a study, oldest first."""
+        return self._query("study = ? ORDER BY id", (study,))
+
+    # ------------------------------------------------------------------------------------- learning
 
     def apply(self, news: Mapping[int, JobStatus], now: float) -> dict[int, JobRecord]:
         """Merge what was learnt of some jobs into their rows; the rows after it.
@@ -316,7 +455,9 @@ class Store:
                 aside = self.path.with_name(f"{self.path.name}.{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}")
                 self.path.rename(aside)
                 self.path.with_name(self.path.name + "-journal").unlink(missing_ok=True)
-        found = {record.id: record for record in self._records_on_disk()}
+        # Of two folders with a number, one was left by a reservation that was not finished.
+        known = sorted(self._records_on_disk(), key=lambda record: bool(record.native_id))
+        found = {record.id: record for record in known}
         with self._transaction() as db:
             for record in sorted(found.values(), key=lambda r: r.id):
                 db.execute(
@@ -325,10 +466,27 @@ class Store:
                     (record.id, record.tag),
                 )
                 _write(db, record)
+            for study in self._studies_on_disk():
+                db.execute(
+                    "INSERT INTO studies (id, tag, created, data) VALUES (?, ?, ?, '')",
+                    (study.id, study.tag, study.created),
+                )
+                _write_study(db, study)
         return aside, len(found)
 
+    def _studies_on_disk(self) -> Iterator[StudyRecord]:
+        for file in sorted(self._links().glob("*/study.json")):
+            try:
+                study = _study(file.read_text("utf-8"))
+            except (OSError, ValueError, TypeError) as error:
+                raise StoreError(
+                    f"{file} cannot be read: {error}", hint=f"move {file.parent} away and try again"
+                ) from error
+            yield study
+
     def _records_on_disk(self) -> Iterator[JobRecord]:
-        for file in sorted(self._links().glob("*/record.json")):
+        found = (self._links().glob(pattern) for pattern in ("*/record.json", "*/c*/record.json"))
+        for file in sorted(file for files in found for file in files):
             try:
                 record = JobRecord.from_json(json.loads(file.read_text("utf-8")))
             except (OSError, ValueError, TypeError) as error:
@@ -353,19 +511,50 @@ class Store:
             link.unlink()
 
 
+def _version(db: sqlite3.Connection) -> int:
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
 def _read(db: sqlite3.Connection, job_id: int) -> JobRecord | None:
     row = db.execute("SELECT data FROM jobs WHERE id = ?", (job_id,)).fetchone()
     return JobRecord.from_json(json.loads(row[0])) if row else None
 
 
+def _keep(record: JobRecord) -> None:
+    """Write the row into the job's folder too. A study has many jobs, and its folder is on disk before them."""
+    text = json.dumps(record.to_json())
+    paths.write_private(paths.JobFolder(Path(record.folder)).record, text, sync=not record.study)
+
+
+def _study(data: str) -> StudyRecord:
+    from hpcjobs.sweep.record import StudyRecord
+
+    return StudyRecord.from_json(json.loads(data))
+
+
+def _read_study(db: sqlite3.Connection, number: int) -> StudyRecord:
+    row = db.execute("SELECT data FROM studies WHERE id = ?", (number,)).fetchone()
+    if row is None:
+        raise NotFoundError(f"there is no study s{number}", hint="hpcjob sweep list shows those there are")
+    return _study(row[0])
+
+
+def _write_study(db: sqlite3.Connection, study: StudyRecord) -> None:
+    """The row, and the copy in the study's folder from which it can be rebuilt."""
+    text = json.dumps(study.to_json(), separators=(",", ":"))
+    paths.write_private(paths.StudyFolder(Path(study.folder)).record, text)
+    db.execute("UPDATE studies SET data = ? WHERE id = ?", (text, study.id))
+
+
 def _write(db: sqlite3.Connection, record: JobRecord) -> None:
     db.execute(
-        "UPDATE jobs SET native_id = ?, state = ?, created = ?, ended = ?, data = ? WHERE id = ?",
+        "UPDATE jobs SET native_id = ?, state = ?, created = ?, ended = ?, study = ?, data = ? WHERE id = ?",
         (
             record.native_id,
             record.state.value,
             record.created,
             record.ended,
+            record.study,
             json.dumps(record.to_json(), separators=(",", ":")),
             record.id,
         ),
@@ -398,6 +587,19 @@ def submission_lock(record: JobRecord) -> Iterator[int]:
             time.sleep(0.01)
         os.set_inheritable(descriptor, True)  # noqa: FBT003 - the standard library's signature
         yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[bool]:
+    """Hold a lock file; False if another process has it. Where the file system cannot lock, it counts as held."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}", hint=_os_hint(error)) from error
+    try:
+        yield _lock(descriptor) is not False
     finally:
         os.close(descriptor)
 

@@ -19,8 +19,12 @@ from hpcjobs.units import format_indices, parse_indices
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_OVER = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL"}
+_OVER = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL", "PREEMPTED"}
 _WALLTIME = 3600
+_TOO_MANY = (
+    "AssocMaxSubmitJobLimit",
+    "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)",
+)
 _NO_CONTROLLER = "Unable to contact slurm controller (connect failure)"
 
 
@@ -67,6 +71,8 @@ class FakeSlurm:
     refuse: str = ""  # sbatch's complaint, if it shall refuse
     hang: str = ""  # before or after: sbatch hangs before or after the job is accepted
     banner: str = ""
+    max_array: int = 100_001
+    max_submit: int = 0  # of the user's association; 0 = none
     jobs: list[FakeJob] = field(default_factory=list)
     calls: list[tuple[str, ...]] = field(default_factory=list)
 
@@ -133,8 +139,13 @@ class FakeSlurm:
         array = re.search(r"^#SBATCH --array=(\S+)", text, re.MULTILINE)
         spec, _, limit = (array[1] if array else "").partition("%")
         held = re.search(r"^#SBATCH --hold", text, re.MULTILINE)
-        native_id = str(1 + max((int(job.id) for job in self.jobs), default=0))
-        for index in parse_indices(spec) if spec else (None,):
+        indices = parse_indices(spec) if spec else (None,)
+        if spec and max(parse_indices(spec)) >= self.max_array:
+            return 1, "", "sbatch: error: Batch job submission failed: Invalid job array specification\n"
+        if self.max_submit and len(indices) + sum(job.state not in _OVER for job in self.jobs) > self.max_submit:
+            return 1, "", f"sbatch: error: {_TOO_MANY[0]}\nsbatch: error: Batch job submission failed: {_TOO_MANY[1]}\n"
+        native_id = str(1 + int(self.jobs[-1].id) if self.jobs else 1)
+        for index in indices:
             job = FakeJob(native_id, index, script, comment, "sbatch " + " ".join(argv), limit)
             job.reason = "JobHeldUser" if held else job.reason
             self.jobs.append(job)
@@ -185,7 +196,8 @@ class FakeSlurm:
     def _scontrol(self, argv: list[str]) -> tuple[int, str, str]:
         verb = argv[0]
         if verb == "show":
-            return 0, "ClusterName             = fake\nSLURM_VERSION           = 22.05.8\n", ""
+            settings = f"MaxArraySize            = {self.max_array}\nMaxJobCount             = 10000\n"
+            return 0, f"ClusterName             = fake\n{settings}SLURM_VERSION           = 22.05.8\n", ""
         errors = ""
         for target in argv[1].split(","):
             found = self._matching(target, None)
@@ -196,6 +208,9 @@ class FakeSlurm:
                 if verb == "requeue":
                     job.state, job.start = "PENDING", 0.0
         return int(bool(errors)), "", errors
+
+    def _sacctmgr(self, _: list[str]) -> tuple[int, str, str]:
+        return 0, f"{self.max_submit or ''}\n", ""
 
     @staticmethod
     def _sinfo(_: list[str]) -> tuple[int, str, str]:

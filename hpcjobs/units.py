@@ -172,8 +172,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
     from difflib import get_close_matches
 
     names: Sequence[str] = sorted(known)
-    if close := get_close_matches(name, names, n=1):
-        return f"did you mean {close[0]}?"
+    folded = {each.lower(): each for each in names}
+    if close := get_close_matches(name.lower(), folded, n=1):
+        return f"did you mean {folded[close[0]]}?"
     if not names:
         return "there is none"
     shown = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")  # noqa: PLR2004

@@ -52,6 +52,14 @@ class Diagnosis:
     warning: str = ""
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What the scheduler takes of one user; 0 = not known, or no limit."""
+
+    max_array: int = 0  # tasks of one array
+    max_submit: int = 0  # jobs in its queue, each task of an array counted
+
+
 class Scheduler(Protocol):
     """A batch system. Constructors run nothing; every call is at most one scheduler command and has a timeout.
 
@@ -116,6 +124,9 @@ class Scheduler(Protocol):
 
     def partitions(self) -> dict[str, Partition]:
         """The partitions and limits that the scheduler itself reports; empty if it does not."""
+
+    def limits(self) -> Limits:
+        """How long an array may be, and how many jobs a user may have; asked at most once an hour."""
 
     def diagnose(self) -> Diagnosis:
         """Whether it answers, and with which version."""

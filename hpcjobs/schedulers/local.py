@@ -19,7 +19,7 @@ from hpcjobs import paths
 from hpcjobs.errors import RefusedError, UnreachableError
 from hpcjobs.model import NodeShape, Partition
 from hpcjobs.record import JobRecord, JobState, JobStatus, Tasks
-from hpcjobs.schedulers import LOGINS, Diagnosis, Explanation
+from hpcjobs.schedulers import LOGINS, Diagnosis, Explanation, Limits
 from hpcjobs.schedulers.local_queue import Job, Need, Queue, need
 from hpcjobs.schedulers.slurm_words import explain_reason
 from hpcjobs.units import Memory, format_indices, parse_indices
@@ -224,6 +224,10 @@ class Local:
         machine = capacity(self._extra)
         shape = NodeShape(cores=machine.cores, memory=Memory(machine.memory), gpus=machine.gpus)
         return {"local": Partition(default=True, description="this machine", nodes=1, max_nodes=1, node=shape)}
+
+    def limits(self) -> Limits:
+        """The longest array that its queue file holds with ease."""
+        return Limits(_MOST_TASKS)
 
     def diagnose(self) -> Diagnosis:
         """What the machine has and whether the supervisor runs."""

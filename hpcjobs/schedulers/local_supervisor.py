@@ -22,7 +22,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from hpcjobs import paths
 from hpcjobs.process import spawn
-from hpcjobs.record import JobState, read_exit_file
+from hpcjobs.record import JobState, JobStatus, read_exit_file
 from hpcjobs.schedulers.local import capacity, overall
 from hpcjobs.schedulers.local_queue import End, Job, Queue, Run, Start, decide
 from hpcjobs.units import DAY
@@ -75,6 +75,8 @@ class Supervisor:
             except OSError as error:
                 # A full disk, say. What is not on disk did not happen, so everything is read anew.
                 log.warning("%s", error)
+                if not self.queue.root.exists():
+                    return  # removed with all that was in it: nobody will find this process again
                 self.queue.forget()
                 time.sleep(_RETRY)
                 continue
@@ -197,7 +199,7 @@ class Supervisor:
             job.waiting.add(index)
             return False
         self.spent[job.id, index] = mark
-        written = read_exit_file(paths.JobFolder(Path(job.folder)).exit_file(index if job.array else None))
+        written = _written(job, index, run, watched=child is not None and run.boot == self.boot)
         if run.boot != self.boot and not written:
             return self.lost(job, index, run)
         if child is None:
@@ -288,6 +290,20 @@ class Supervisor:
                 os.write(err, f"hpcjob: the job cannot start: {error.strerror}: {error.filename}\n".encode())
         except OSError as second:
             log.warning("job %d: %s", job.id, second)
+
+
+def _written(job: Job, index: int, run: Run, *, watched: bool) -> JobStatus | None:
+    """The end that a task wrote: in a file of its own; or, where no process tells, among those of its study."""
+    study = paths.StudyFolder(Path(job.folder).parent)
+    if not (job.array and study.record.exists()):
+        return read_exit_file(paths.JobFolder(Path(job.folder)).exit_file(index if job.array else None))
+    if watched:  # thousands of tasks need not be looked for, one by one
+        return None
+    from hpcjobs.sweep.state import TASKS, read_ends
+
+    found = read_ends(study.ends, TASKS).get(job.tag)
+    status = found.task(index) if found else None
+    return status if status and status.ended >= int(run.started) else None
 
 
 class files:  # noqa: N801 - used as a function

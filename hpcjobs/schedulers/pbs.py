@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from hpcjobs import paths, shell
 from hpcjobs.errors import PlanError, RefusedError, UnreachableError
 from hpcjobs.record import JobState, JobStatus
-from hpcjobs.schedulers import LOGINS, Diagnosis, Explanation
+from hpcjobs.schedulers import LOGINS, Diagnosis, Explanation, Limits
 from hpcjobs.schedulers.api import Library, asked_for, diagnosed
 from hpcjobs.schedulers.pbs_request import OPENPBS, TORQUE, WRAPPER, arrange, spell
 from hpcjobs.schedulers.pbs_status import (
@@ -71,6 +71,9 @@ _MOST_PARENTS = 100
 _LONGEST = 60_000
 # Slurm's qstat ends so, without a word, where there is none of the jobs.
 _NONE_FOUND = 153
+# The longest array where the server does not say: OpenPBS's default; what TORQUE makes in a few seconds, one task after
+# the other; what Slurm has by default.
+_USUAL_ARRAY = {OPENPBS: 10_000, TORQUE: 1_000, WRAPPER: 1_001}
 _GONE = "PBS no longer has it in its queues"
 
 
@@ -346,6 +349,13 @@ class Pbs:
         else:
             found = blocks_of(self._ask("qstat", "-B", "-f").out, "Server:")
         return next(iter(found.items()), ("", {}))
+
+    def limits(self) -> Limits:
+        """The server's max_array_size and max_queued (pbs_server_attributes(7B)), or TORQUE's max_job_array_size."""
+        settings = self._server()[1]
+        size = settings.get("max_array_size") or settings.get("max_job_array_size") or ""
+        queued = re.search(r"\[u:PBS_GENERIC=(\d+)\]", settings.get("max_queued", ""), re.ASCII)
+        return Limits(int(size) if size.isdecimal() else _USUAL_ARRAY[self._dialect], int(queued[1]) if queued else 0)
 
     def diagnose(self) -> Diagnosis:
         """What the server says of itself, and whether its library is used."""

@@ -90,8 +90,11 @@ def _array(plan: Plan, dialect: str) -> str:
 
 def _listed(plan: Plan, dialect: str) -> tuple[int, ...]:
     """The tasks, where the script has to look them up."""
-    indices = parse_indices(plan.array) if plan.array and dialect == OPENPBS else ()
-    return indices if indices and arrange(indices)[1] != indices else ()
+    if not plan.array or dialect != OPENPBS:
+        return ()
+    indices = parse_indices(plan.array)
+    text, counted = arrange(indices)
+    return indices if not text or counted != indices else ()
 
 
 # What hpcjob writes itself, and how it is asked for.

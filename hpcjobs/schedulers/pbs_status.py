@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpcjobs import paths
+from hpcjobs import ends, paths
 from hpcjobs.record import JobState, JobStatus, Tasks
 from hpcjobs.schedulers.pbs_request import OPENPBS, TORQUE, WRAPPER, arrange
 from hpcjobs.schedulers.pbs_words import OPENPBS_ENDS, TORQUE_ENDS
@@ -292,6 +292,9 @@ def _not_made_yet(job: JobRecord, listed: Mapping[int, JobStatus]) -> dict[int, 
 
 
 def _not_ended(job: JobRecord) -> list[int]:
+    if job.study:
+        written = ends.written_by_studies([job]).get(job.tag)
+        return [index for index in job.indices() if not (written and index in written.tasks)]
     folder = paths.JobFolder(Path(job.folder))
     return [index for index in job.indices() if not folder.exit_file(index).exists()]
 

@@ -7,13 +7,14 @@ the job state codes of squeue(1).
 from __future__ import annotations
 
 import os
+import pwd
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hpcjobs.errors import RefusedError, UnreachableError, UsageError
 from hpcjobs.record import JobState, JobStatus, Tasks
-from hpcjobs.schedulers import LOGINS, Diagnosis, Explanation
+from hpcjobs.schedulers import LOGINS, Diagnosis, Explanation, Limits
 from hpcjobs.schedulers.api import Library, asked_for, diagnosed
 from hpcjobs.schedulers.slurm_words import explain_reason, message, per_id, refusal_hint, unreachable
 from hpcjobs.units import Duration, Memory, format_indices, parse_indices
@@ -224,6 +225,20 @@ class Slurm:
     def partitions(self) -> dict[str, Partition]:
         """What `sinfo` reports."""
         return parse_partitions(self._ask_all("sinfo", "--noheader", "--format=%P|%l|%D|%c|%m|%G|%s", "--exact"))
+
+    def limits(self) -> Limits:
+        """MaxArraySize and MaxJobCount (slurm.conf(5)), and the associations' MaxSubmitJobs (sacctmgr(1))."""
+        settings = parse_config(self._ask_all("scontrol", "show", "config"))
+        own = self._association_limits() if self._accounting else []
+        counts = [count for count in (*own, _number(settings.get("MaxJobCount", ""))) if count]
+        return Limits(_number(settings.get("MaxArraySize", "")), min(counts, default=0))
+
+    def _association_limits(self) -> list[int]:
+        user = pwd.getpwuid(os.getuid()).pw_name
+        answer = self._ask(
+            "sacctmgr", "--noheader", "--parsable2", "show", "associations", f"users={user}", "format=MaxSubmitJobs"
+        )
+        return [] if answer.code else [_number(line) for line in answer.out.split()]
 
     def diagnose(self) -> Diagnosis:
         """What slurmctld says of itself, and whether pyslurm is used."""

@@ -8,12 +8,15 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpcjobs.errors import UsageError
 from hpcjobs.model import JobSpec
 from hpcjobs.site import yamlfile
 from hpcjobs.site.problems import Finding, as_error, build
+
+if TYPE_CHECKING:
+    from hpcjobs.site.yamlfile import Loc
 
 # What a shell leaves alone: quoted text, and characters after a backslash.
 _QUOTED = re.compile(r"""'[^']*'|"(?:[^"\\$`]|\\.)*"|\\.""", re.DOTALL)
@@ -29,23 +32,28 @@ def load_job(path: str | Path) -> dict[str, Any]:
         NotFoundError: there is no such file.
     """
     document = yamlfile.read(Path(path), UsageError)
-    given = {key: value for key, value in document.data.items() if value is not None}
     findings: list[Finding] = []
-    site = given.pop("site", "")
-    if not isinstance(site, str):
-        findings.append(Finding(("site",), "not the name of a site", "see them with: hpcjob site list"))
-    if isinstance(given.get("command"), str):
-        given["command"] = _split(given["command"], findings)
-    spec = build(JobSpec, given, findings)
-    if findings or spec is None:
+    fields = job_fields(document.data, findings)
+    if findings:
         problems = [each.at((document.path, document.line(each.loc))) for each in findings]
         raise as_error(problems, UsageError, then=f"hpcjob submit {path}")
-    fields = {key: getattr(spec, key) for key in given}
+    return fields
+
+
+def job_fields(data: dict[str, Any], findings: list[Finding], at: Loc = ()) -> dict[str, Any]:
+    """What `load_job` returns, of a mapping that stands at `at` in its file; and a finding for each thing wrong."""
+    given = {key: value for key, value in data.items() if value is not None}
+    site = given.pop("site", "")
+    if not isinstance(site, str):
+        findings.append(Finding((*at, "site"), "not the name of a site", "see them with: hpcjob site list"))
+    if isinstance(given.get("command"), str):
+        given["command"] = _split(given["command"], findings, (*at, "command"))
+    spec = build(JobSpec, given, findings, at)
+    fields = {key: getattr(spec, key) for key in given} if spec else {}
     return {**fields, "site": str(site)} if site else fields
 
 
-def _split(text: str, findings: list[Finding]) -> list[str]:
-    loc = ("command",)
+def _split(text: str, findings: list[Finding], loc: Loc) -> list[str]:
     if found := _SHELL.search(_QUOTED.sub("", text.strip())):
         sign = found.group().strip() or "a second line"
         hint = "write it as a list; for a shell's work: [bash, -c, 'a | b']"

@@ -18,12 +18,16 @@ from typing import Any, Literal, Union
 
 from hpcjobs import model
 from hpcjobs.model import JobSpec, Site
+from hpcjobs.site import studyfile
 from hpcjobs.site.problems import adapter
+from hpcjobs.site.studyfile import DesignKeys, Sampling, Settings, StudyKeys
+from hpcjobs.sweep.distributions import KINDS
 from hpcjobs.units import Duration, Memory
 
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _EXTENDS = "Site to inherit from: its name, or the path of a file relative to this one."
 _COMMAND = "The program and its arguments, as a list or as one line without shell syntax; each rank runs it."
+_JOB = "The keys of a job file, or the name of one."
 _SITE = "Site to run on, by its name; by default the one that this machine is."
 
 
@@ -31,6 +35,7 @@ def site_schema() -> dict[str, Any]:
     """The JSON schema (2020-12) of a site file."""
     schema = _described(Site)
     job = _described(JobSpec)
+    schema["$defs"] |= job["$defs"]
     schema["$defs"]["JobSpec"] = {"type": "object", "properties": job["properties"], "additionalProperties": False}
     properties = schema["properties"]
     properties["defaults"] = {"$ref": "#/$defs/JobSpec", "description": properties["defaults"]["description"]}
@@ -51,14 +56,27 @@ def job_schema() -> dict[str, Any]:
     return {"$schema": _DRAFT, "title": "Job file of hpcjob", **schema}
 
 
+def study_schema() -> dict[str, Any]:
+    """The JSON schema (2020-12) of a study file."""
+    schema = _described(StudyKeys)
+    job = job_schema()
+    schema["$defs"] |= job.pop("$defs")
+    schema["$defs"]["JobSpec"] = {key: job[key] for key in ("type", "properties", "additionalProperties")}
+    choices = [{"$ref": "#/$defs/JobSpec"}, {"type": "string"}]
+    properties = {"job": {"anyOf": choices, "description": _JOB}, **schema["properties"]}
+    schema["properties"] = {key: _or_nothing(value) for key, value in properties.items()}
+    return {"$schema": _DRAFT, "title": "Study file of hpcjob", **schema}
+
+
 def _described(cls: Any) -> dict[str, Any]:
     schema: dict[str, Any] = adapter(cls).json_schema()
     for name, each in {cls.__name__: schema, **schema.get("$defs", {})}.items():
-        for key, words in _docstrings()[name].items():
+        described = getattr(model, name, None) or getattr(studyfile, name)
+        for key, words in _words(described).items():
             each["properties"][key].pop("title", None)
             each["properties"][key]["description"] = words
         each.pop("title", None)
-        each["description"] = inspect.getdoc(getattr(model, name))
+        each["description"] = inspect.getdoc(described)
     return schema
 
 
@@ -74,11 +92,16 @@ def _or_nothing(schema: dict[str, Any]) -> dict[str, Any]:
     return {"anyOf": choices, **{key: schema[key] for key in ("default", "description") if key in schema}}
 
 
+def _words(cls: type) -> dict[str, str]:
+    """The text below each field of the class."""
+    return {key: words for each in reversed(cls.__mro__) for key, words in _docstrings().get(each.__name__, {}).items()}
+
+
 @cache
 def _docstrings() -> dict[str, dict[str, str]]:
-    """The text below each field of each class of the model."""
-    classes = [node for node in ast.parse(inspect.getsource(model)).body if isinstance(node, ast.ClassDef)]
-    return {each.name: _fields(each) for each in classes}
+    """The text below each field of each class of the model, and of study files."""
+    trees = [ast.parse(inspect.getsource(module)) for module in (model, studyfile)]
+    return {each.name: _fields(each) for tree in trees for each in tree.body if isinstance(each, ast.ClassDef)}
 
 
 def _fields(node: ast.ClassDef) -> dict[str, str]:
@@ -134,6 +157,49 @@ def job_reference() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def study_reference() -> str:
+    """docs/reference/study.md."""
+    distributions = ["| distribution | what it gives |", "|---|---|"]
+    distributions += [f"| `{kind.written.replace(' or ', '` or `')}` | {kind.meaning} |" for kind in KINDS.values()]
+    parts = [
+        "# Study files",
+        _GENERATED.replace("model.py", "site/studyfile.py"),
+        (
+            "`hpcjob sweep study.yaml` reads a study from a file. Paths in it are relative to the file. "
+            "`study.schema.json` beside this page lets editors complete and check it."
+        ),
+        f"Besides the keys below there is `job`: {_JOB[0].lower()}{_JOB[1:]} See [Job files](job.md).",
+        _table(Settings),
+        "## What varies",
+        inspect.getdoc(DesignKeys) or "",
+        _table(DesignKeys),
+        "## random, lhs, sobol",
+        _table(Sampling),
+        "\n".join(distributions),
+        "## Values",
+        _VALUES,
+        "## Expressions",
+        _EXPRESSIONS,
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+_VALUES = """\
+`grid` and `zip` take a list of values, or a text with commas between values and these:
+
+| text | values |
+|---|---|
+| `range(a,b)`, `range(a,b,step)` | from a to before b; `range(0,1,0.1)` has 0.3 and not 0.30000000000000004 |
+| `linspace(a,b,n)` | n from a to b, at equal distances |
+| `logspace(a,b,n)` | n from a to b, at equal ratios: `logspace(1,1000,4)` is 1, 10, 100, 1000 |
+
+A value without quotes is a whole number, a number, `true` or `false`, or else text. A number that begins with 0 is
+text: `007`. Between YAML's `{ }` and `[ ]` a text with a comma needs quotes: `{x: 'range(0,10)'}`. NaN is no value."""
+_EXPRESSIONS = """\
+`derive` and `where` are written as in Python: numbers, texts in quotes, parameters, `+ - * / // % **`, comparisons,
+`in`, `and`, `or`, `not`, `a if c else b`, the constants `pi`, `e`, `true`, `false`, and the functions `sqrt`, `exp`,
+`log`, `log10`, `log2`, `sin`, `cos`, `tan`, `power`, `floor`, `ceil`, `abs`, `min`, `max`, `round`, `int`, `float`,
+`str`, `len`. Their last digit is the same on every machine."""
 _GENERATED = "<!-- Written by `python -m hpcjobs.site.schema docs/reference`; edit the docstrings in model.py. -->"
 
 
@@ -160,7 +226,7 @@ def _table(cls: Any) -> str:
     hints = typing.get_type_hints(cls)
     rows = ["| key | value | default | meaning |", "|---|---|---|---|"]
     for field in dataclasses.fields(cls):
-        words = " ".join(_docstrings()[cls.__name__][field.name].split()).replace("|", "\\|")
+        words = " ".join(_words(cls)[field.name].split()).replace("|", "\\|")
         rows.append(f"| `{field.name}` | {_type(hints[field.name])} | {_default(field)} | {words} |")
     return "\n".join(rows)
 
@@ -191,8 +257,10 @@ def generated() -> dict[str, str]:
     return {
         "site.schema.json": json.dumps(site_schema(), indent=2, ensure_ascii=False) + "\n",
         "job.schema.json": json.dumps(job_schema(), indent=2, ensure_ascii=False) + "\n",
+        "study.schema.json": json.dumps(study_schema(), indent=2, ensure_ascii=False) + "\n",
         "site.md": site_reference(),
         "job.md": job_reference(),
+        "study.md": study_reference(),
     }
 
 

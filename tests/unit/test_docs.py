@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hpcjobs import capabilities, errors
-from hpcjobs.site import jobfile
+from hpcjobs.site import jobfile, studyfile
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = sorted([*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md")])
@@ -51,6 +51,17 @@ def test_the_job_file_of_the_docs_is_valid(tmp_path: Path) -> None:
     for block in blocks:
         (tmp_path / "job.yaml").write_text(block)
         assert jobfile.load_job(str(tmp_path / "job.yaml"))["command"] == ("./solve", "in.nml")
+
+
+def test_the_study_files_of_the_docs_are_valid(tmp_path: Path) -> None:
+    text = (ROOT / "docs/how-to/parameter-studies.md").read_text("utf-8")
+    blocks = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    lengths = []
+    for block in blocks:
+        (tmp_path / "study.yaml").write_text(block)
+        design = studyfile.load_study(tmp_path / "study.yaml").design
+        lengths.append(len(design) if design else 0)
+    assert lengths == [9, 8]
 
 
 def test_the_table_of_runtimes_is_the_one_that_refusals_go_by(request: pytest.FixtureRequest) -> None:

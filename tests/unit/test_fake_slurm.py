@@ -70,6 +70,32 @@ def test_hold_complains_as_the_real_one(fake: FakeSlurm) -> None:
     assert answer.err.splitlines()[0] in (DATA / "scontrol-hold-unknown.err").read_text().splitlines()
 
 
+def test_limits_are_told_as_by_the_real_one(fake: FakeSlurm) -> None:
+    fake.max_array, fake.max_submit = 20001, 20
+    told = slurm.parse_config(ask(fake, "scontrol", "show", "config"))
+    real = slurm.parse_config((DATA / "config.txt").read_text())
+    assert told["MaxArraySize"] == real["MaxArraySize"]
+    assert set(told) <= set(real)
+    answers = [ask(fake, "sacctmgr", "show", "associations")]
+    fake.max_submit = 0
+    answers.append(ask(fake, "sacctmgr", "show", "associations"))
+    assert sorted("".join(answers).split("\n")) == sorted((DATA / "sacctmgr-limits.txt").read_text().split("\n"))
+
+
+def test_an_array_that_is_too_long_is_refused_as_by_the_real_one(fake: FakeSlurm, tmp_path: Path) -> None:
+    script = tmp_path / "long.sh"
+    script.write_text("#!/bin/bash\n#SBATCH --array=0-99999\n")
+    fake.max_array = 99_999
+    answer = fake(("sbatch", "--parsable", str(script)), timeout=1)
+    real = (DATA / "sbatch-refusals.err").read_text().splitlines()
+    assert answer.code == 1
+    assert f"[-a 0-99999] {answer.err.strip()}" in real
+    fake.max_array, fake.max_submit = 100_000, 100_000
+    assert fake(("sbatch", "--parsable", str(script)), timeout=1).code == 1, "with what is in the queue"
+    fake.max_submit += 100
+    assert fake(("sbatch", "--parsable", str(script)), timeout=1).code == 0
+
+
 def test_a_program_that_is_not_there(fake: FakeSlurm) -> None:
     with pytest.raises(UnreachableError):
         fake(("nosuch",), timeout=1)

@@ -13,6 +13,7 @@ import pytest
 from hpcjobs import process
 from hpcjobs.errors import RefusedError, UnreachableError
 from hpcjobs.record import JobRecord, JobState, JobStatus
+from hpcjobs.schedulers import Limits
 from hpcjobs.schedulers.local import Local, capacity, status
 from hpcjobs.schedulers.local_queue import End, Job, Need, Queue, Run, decide, need
 
@@ -201,6 +202,18 @@ def test_what_never_fits_is_refused(wants: Need, nodes: int, message: str) -> No
         local._check(record, wants)
     assert caught.value.message == message
     assert caught.value.hint
+
+
+def test_its_longest_array() -> None:
+    local = Local({}, lambda *_, **__: pytest.fail("no command"))
+    assert local.limits() == Limits(100_000)
+    record = JobRecord(
+        id=1, tag="t", name="n", site="s", scheduler="local", folder="/f", workdir="/w", output="/o", error="/e",
+        created=1.0, array="0-100000",
+    )  # fmt: skip
+    with pytest.raises(RefusedError, match="the array has 100001 tasks") as caught:
+        local._check(record, Need())
+    assert caught.value.hint == "100000 is the most of the local scheduler"
 
 
 def test_what_no_longer_fits_the_machine_blocks_nobody() -> None:

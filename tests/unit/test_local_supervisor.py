@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,6 +40,13 @@ def make(supervisor: Supervisor, tmp_path: Path, script: str = "", **more: Any) 
     return job
 
 
+def test_a_supervisor_ends_when_its_queue_is_removed(supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = supervisor.queue.root
+    monkeypatch.setattr(Supervisor, "sleep", lambda *_: shutil.rmtree(root))
+    supervisor.run()
+    assert not root.exists()
+
+
 def test_after_a_reboot_only_tasks_without_an_end_start_again(supervisor: Supervisor, tmp_path: Path) -> None:
     job = make(supervisor, tmp_path, array="0-2", waiting=set(), requeue=True, running=dict.fromkeys(range(3), LOST))
     for index in range(3):
@@ -46,6 +54,26 @@ def test_after_a_reboot_only_tasks_without_an_end_start_again(supervisor: Superv
     (tmp_path / "exit.1").write_text("code=0\nsignal=0\nstart=1\nend=2\n")
     supervisor.care_for(job)
     assert (job.waiting, job.done, job.restarts) == ({0, 2}, {1}, 1)
+
+
+def test_after_a_reboot_the_ends_of_a_study_s_tasks_are_where_they_all_are(
+    supervisor: Supervisor, tmp_path: Path
+) -> None:
+    chunk = tmp_path / "study/c0001"
+    (chunk.parent / "ends").mkdir(parents=True)
+    chunk.mkdir()
+    (chunk.parent / "study.json").touch()
+    lines = ("t t 0 0 0 50 60 0 1", "t t 1 143 15 50 99 0 1", "t t 2 3 0 90 101 1 1", "t other 3 0 0 100 200 0 2")
+    (chunk.parent / "ends/n1").write_text("".join(f"{line}\n" for line in lines))
+    lost = Run(pid=1 << 22, start_ticks=1, boot="another boot", started=100.5)
+    older = Run(pid=1 << 22, start_ticks=1, boot="another boot", started=50.0)
+    running = {0: older, 1: lost, 2: lost, 3: lost}
+    job = make(supervisor, chunk, array="0-3", waiting=set(), requeue=True, running=running)
+    for index in range(4):
+        supervisor.mark(job, index).touch()
+    supervisor.care_for(job)
+    assert (job.waiting, job.done, job.restarts) == ({1, 3}, {0}, 1), "what 1 wrote was of an earlier start"
+    assert (job.ended[2].state, job.ended[2].code) == ("failed", 3)
 
 
 def test_a_full_disk_stops_nothing(supervisor: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import pytest
 from hpcjobs.model import NodeShape, Partition
 from hpcjobs.process import Completed
 from hpcjobs.record import JobState, JobStatus
+from hpcjobs.schedulers import Limits
 from hpcjobs.schedulers.pbs import Pbs
 from hpcjobs.schedulers.pbs_status import (
     Attributes,
@@ -193,6 +194,21 @@ VERSIONS = {"qsub_version": "openpbs", "pbs_version_probe": "openpbs", "slurm_to
 @pytest.mark.parametrize("case", VERSIONS)
 def test_which_pbs_it_is(case: str) -> None:
     assert Pbs({}, Script(qstat=answer(case))).identify() == {"dialect": VERSIONS[case]}
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ("", Limits(10_000)),
+        ("max_queued=[u:PBS_GENERIC=2000],[o:PBS_ALL=9000]", Limits(10_000, 2000)),
+        ("max_queued=[o:PBS_ALL=9000]", Limits(10_000)),
+    ],
+)
+def test_limits(more: str, expected: Limits) -> None:
+    told = as_dsv("qstat_B_json", "Server", "Server: ").rstrip("\n")
+    script = Script(qstat=Completed(("qstat",), 0, f"{told}{US}{more}\n" if more else f"{told}\n", ""))
+    assert pbs(script).limits() == expected
+    assert [call[:4] for call in script.calls] == [("qstat", "-B", "-f", "-F")]
 
 
 def test_what_the_server_says_of_itself() -> None:

@@ -13,7 +13,7 @@ from hpcjobs.errors import PlanError, RefusedError, UnreachableError, UsageError
 from hpcjobs.model import NodeShape, Partition, Shape
 from hpcjobs.process import Completed
 from hpcjobs.record import JobRecord, JobState, JobStatus, Tasks
-from hpcjobs.schedulers import Diagnosis, Explanation
+from hpcjobs.schedulers import Diagnosis, Explanation, Limits
 from hpcjobs.schedulers.pbs import Pbs
 from hpcjobs.schedulers.pbs_request import WRAPPER, spell
 from hpcjobs.schedulers.pbs_status import parse_tags, parse_text, parse_version, read_status
@@ -305,6 +305,16 @@ def test_tasks_are_jobs_of_the_same_name_and_go_on_when_the_last_has_ended(tmp_p
     assert script.calls == [("qstat", "-f")]
 
 
+def test_tasks_of_a_study_end_in_its_own_files(tmp_path: Path) -> None:
+    (tmp_path / "ends").mkdir()
+    (tmp_path / "c0001").mkdir()
+    for lines, running in (("", "0-3"), ("t 3f9c2a71b2c6 3 0 0 1 2 0 10\nt other 1 0 0 1 2 0 11\n", "0-2")):
+        (tmp_path / "ends/n1").write_text(lines)
+        chunk = replace(array(tmp_path / "c0001", begun="0-3"), study=1)
+        status = slurm(qstat=answer("array_mid_all", "qstat"))[0].poll([chunk])["10"]
+        assert (status.state, status.tasks) == (S.RUNNING, Tasks({"running": running}))
+
+
 def test_tasks_that_have_not_begun_wait_while_others_run(tmp_path: Path) -> None:
     text = recording("array_mid_all", WRAPPER).out
     head, master, rest = text.partition("Job Id:\t10\n")
@@ -371,6 +381,12 @@ def test_queues_and_nodes() -> None:
         scheduler, script = slurm(qstat=answer(case, "qstat"), pbsnodes=answer("pbsnodes", "pbsnodes"))
         assert scheduler.partitions() == dict.fromkeys(names, queue)
         assert script.calls == [("qstat", "-Q", "-f"), ("pbsnodes", "-a")]
+
+
+def test_limits() -> None:
+    scheduler, script = slurm(qstat=answer("server", "qstat"))
+    assert scheduler.limits() == Limits(1001), "what Slurm takes if it was not told otherwise: qstat cannot say"
+    assert script.calls == []
 
 
 @pytest.mark.parametrize("case", ["queues_brief", "queue_limits"])

@@ -14,7 +14,7 @@ from hpcjobs.errors import PlanError, RefusedError, UnreachableError, UsageError
 from hpcjobs.model import NodeShape, Partition, Shape
 from hpcjobs.process import Completed
 from hpcjobs.record import JobState, JobStatus, Tasks
-from hpcjobs.schedulers import Diagnosis, Explanation
+from hpcjobs.schedulers import Diagnosis, Explanation, Limits
 from hpcjobs.schedulers.pbs import Pbs
 from hpcjobs.schedulers.pbs_request import TORQUE, spell, walltime
 from hpcjobs.schedulers.pbs_status import parse_key, parse_tags, parse_text, parse_version, read_status
@@ -410,6 +410,15 @@ def test_the_server_tells_its_settings() -> None:
     details = {"dialect": "torque", "server": "thead", "default_queue": "batch", "scheduling": "True"}
     assert scheduler.diagnose() == Diagnosis("master", details)
     assert script.calls == [("qstat", "-B", "-f")]
+
+
+def test_limits() -> None:
+    scheduler, script = torque(qstat=answer("server", "qstat"))
+    assert scheduler.limits() == Limits(1000), "its server names none, and has this one"
+    assert script.calls == [("qstat", "-B", "-f")]
+    told = recording("server", TORQUE).out + "    max_job_array_size = 5000\n"
+    scheduler, _ = torque(qstat=Completed(("qstat",), 0, told, ""))
+    assert scheduler.limits() == Limits(5000)
 
 
 def test_queues_and_nodes() -> None:

@@ -136,7 +136,7 @@ def test_the_option_that_names_the_account_is_the_sites() -> None:
 
 
 def test_tasks_that_pbs_counts_otherwise_are_listed_for_the_script() -> None:
-    for array, listed in (("1,3,7", (1, 3, 7)), ("5", (5,)), ("0-8:2", ()), ("", ())):
+    for array, listed in (("1,3,7", (1, 3, 7)), ("5", (5,)), ("0-0", (0,)), ("0-8:2", ()), ("", ())):
         assert spell(replace(PLAN, array=array), OPENPBS)["indices"] == listed
     for dialect in (TORQUE, WRAPPER):
         assert spell(replace(PLAN, array="1,3,7"), dialect)["indices"] == ()

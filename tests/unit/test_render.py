@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hpcjobs import paths, render
-from hpcjobs.errors import NotFoundError, PlanError, TemplateError
+from hpcjobs.errors import NotFoundError, PlanError, TemplateError, UsageError
 from hpcjobs.shell import Shell
+from hpcjobs.sweep.values import Value
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,7 +62,8 @@ def test_list(project: Path) -> None:
     (project / "slurm.sh.j2").touch()
     (project / "mine.sh.j2").touch()
     found = {name: origin for name, origin, _ in render.list_templates()}
-    assert found == {"base": "built-in", "local": "built-in", "mine": "project", "pbs": "built-in", "slurm": "project"}
+    built_in = dict.fromkeys(("base", "local", "pbs", "point"), "built-in")
+    assert found == {**built_in, "mine": "project", "slurm": "project"}
 
 
 def test_override_by_block(project: Path) -> None:
@@ -160,7 +162,7 @@ def test_here_document_ends(project: Path) -> None:
 # ---------------------------------------------------------------------------------------- checking
 
 
-@pytest.mark.parametrize("name", ["base", "slurm", "local"])
+@pytest.mark.parametrize("name", ["base", "slurm", "local", "point"])
 def test_built_in_templates_are_right(name: str) -> None:
     assert render.check_template(render.find_template(f"builtin/{name}")[1]) == []
 
@@ -215,3 +217,109 @@ def test_a_template_may_refuse_the_sample_plan(tmp_path: Path) -> None:
     file = tmp_path / "t.sh.j2"
     file.write_text('{% extends "slurm.sh.j2" %}{% block setup %}{{ refuse("not here") }}{% endblock %}')
     assert render.check_template(file) == []
+
+
+# ------------------------------------------------------------------------------------- expressions
+
+
+@pytest.mark.parametrize(
+    ("text", "values", "result"),
+    [
+        ("re*dt", {"re": 100, "dt": 0.5}, 50.0),
+        (" -x**2 ", {"x": 3}, -9),
+        ("2**3**2", {}, 512),
+        ("x**0.5", {"x": 2}, 1.4142135623730951),
+        ("x % 3 + x // 2 - +x / 2", {"x": 7}, 0.5),
+        ("a <= b < c != d", {"a": 1, "b": 1, "c": 2, "d": 3}, True),
+        ("x == 1 and y > 2 and not z", {"x": 1, "y": 3, "z": False}, True),
+        ("x >= 2 or y", {"x": 1, "y": True}, True),
+        ("solver in ('cg', 'gmres') and n not in [1, 2]", {"solver": "cg", "n": 3}, True),
+        ("restart == true", {"restart": True}, True),
+        ("False or restart == false", {"restart": False}, True),
+        ("1/dt if dt > 0 else 0", {"dt": 0}, 0),
+        ("'r' + str(x) + str(y)", {"x": 0.1, "y": True}, "r0.1true"),
+        ("sqrt(16) + exp(0) + log(1) + log10(100) + log2(8) + sin(0) + cos(0) + tan(0)", {}, 11.0),
+        ("floor(2.5) + ceil(2.5) + abs(-1) + min(x, 2) + max([x, 5]) + int('3') + len('abc')", {"x": 3}, 19),
+        ("float(x)", {"x": 1}, 1.0),
+        ("round(2.567, 2)", {}, 2.57),
+        ("round(x)", {"x": 2.6}, 3),
+        ("round(x, -10**9)", {"x": 2}, 0),
+        ("power(2, 3)", {}, 8),
+        ("pi", {}, 3.141592653589793),
+        ("e", {}, 2.718281828459045),
+        ("e * min", {"e": 2, "min": 3}, 6),
+        ("result + context", {"result": 1, "context": 2}, 3),
+        ("1e308 + x", {"x": 1e308}, float("inf")),
+        ("'{{ x }}{% y %}'", {}, "{{ x }}{% y %}"),
+    ],
+)
+def test_expressions(text: str, values: dict[str, Value], result: Value) -> None:
+    found = render.compile_expression(text, values)(values)
+    assert (found, type(found)) == (result, type(result))
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("rey < 1", "an expression names 'rey', which is no parameter", "did you mean re?"),
+        ("sqrt", "an expression names 'sqrt', which is no parameter", "there are"),
+        ("sqr(re)", "an expression calls sqr, which is no function", "did you mean sqrt?"),
+        ("re(1)", "an expression calls re, which is no function", "there are abs"),
+        ("open('x')", "an expression calls open, which is no function", "there are abs"),
+        ("self", "jinja2 has another self", "give the parameter another name"),
+        ("", "'' is not an expression: ", "write it as in Python"),
+        ("re = 1", "'re = 1' is not an expression: ", "write it as in Python"),
+        ("re < 1 &&", "'re < 1 &&' is not an expression: ", "write it as in Python"),
+        ("re\0", "'re\\x00' is not an expression: source code", "write it as in Python"),
+        ("lambda < 1", "'lambda < 1' is not an expression: ", "lambda is a word of the language of expressions"),
+        ("+".join(["re"] * 330), "is not an expression: ", "write it as in Python"),
+        ("-" * 990 + "re", "is not an expression: ", "write it as in Python"),
+        ("re + " * 200 + "re", "the expression re + re + re", "derive parameters from its parts first"),
+        ("re.real", "'re.real' cannot stand in an expression", "write it as in Python"),
+        ("''.join", "\"''.join\" cannot stand in an expression", "write it as in Python"),
+        ("'%c'.format(re)", "\"'%c'.format(re)\" cannot stand in an expression", "write it as in Python"),
+        ("re[0]", "'re[0]' cannot stand in an expression", "write it as in Python"),
+        ("[x for x in re]", "'[x for x in re]' cannot stand in an expression", "write it as in Python"),
+        ("re | re", "'re | re' cannot stand in an expression", "write it as in Python"),
+        ("~re", "'~re' cannot stand in an expression", "write it as in Python"),
+        ("re is None", "'re is None' cannot stand in an expression", "write it as in Python"),
+        ("None", "'None' cannot stand in an expression", "write it as in Python"),
+        ("1j", "'1j' cannot stand in an expression", "write it as in Python"),
+        ("b'x'", "\"b'x'\" cannot stand in an expression", "write it as in Python"),
+        ("1e999", "'1e309' cannot stand in an expression", "write it as in Python"),
+        ("max(*re)", "'*re' cannot stand in an expression", "write it as in Python"),
+        ("max(re, key=1)", "'max(re, key=1)' cannot stand in an expression", "write it as in Python"),
+        ("f'{re}'", "cannot stand in an expression", "write it as in Python"),
+    ],
+)
+def test_what_is_no_expression(text: str, message: str, hint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        render.compile_expression(text, ["re", "dt", "lambda", "self"])
+    assert message in caught.value.message
+    assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1/x", "division by zero"),
+        ("x // 0", "by zero"),
+        ("x < 'a'", "'<' not supported between instances of 'int' and 'str'"),
+        ("'a' * 10**8", "* of 'a' and 100000000"),
+        ("[1] * 10**8", "* of [1] and 100000000"),
+        ("'%1000000000d' % 1", "% of '%1000000000d' and 1"),
+        ("9**9**9", "the power has too many digits"),
+        ("(0 - 8)**0.5", "-8 has no power 0.5, since it is negative"),
+        ("sqrt(-1)", "math domain error"),
+        ("log(x)", "0 has no logarithm"),
+        ("exp(1000)", "the result is too large"),
+        ("int('a')", "invalid literal for int() with base 10: 'a'"),
+        ("str(float('nan'))", "NaN is not a value"),
+    ],
+)
+def test_expressions_without_a_value(text: str, message: str) -> None:
+    evaluate = render.compile_expression(text, ["x"])
+    with pytest.raises(UsageError) as caught:
+        evaluate({"x": 0})
+    assert message in caught.value.message
+    assert caught.value.hint

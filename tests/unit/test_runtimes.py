@@ -718,6 +718,84 @@ def test_the_container_engine_reads_a_file() -> None:
     assert least.endswith("entrypoint = true\n")
 
 
+# ------------------------------------------------------------------- what only the script knows
+
+RE = shell.Shell('"${hpcjob_values[1]}"')
+OF_A_POINT = replace(REQUEST, env={"re": RE, "A": "1"}, below=shell.Shell('"$HPCJOB_FOLDER"'), program=("./app", RE))
+IMAGES = {
+    "charliecloud": ImageFacts("/i/app.sqfs", "squashfs", environment=True),
+    **dict.fromkeys(("podman", "podman-hpc", "docker", "sarus"), BY_NAME.image),
+    "shifter": replace(BY_NAME.image, source="docker://docker.io/library/a:1"),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "option"),
+    [
+        ("apptainer", "--pwd /work/{}"),
+        ("charliecloud", "-c /work/{}"),
+        ("podman", "-w /work/{}"),
+        ("podman-hpc", "-w /work/{}"),
+        ("docker", "-w /work/{}"),
+        ("shifter", "--workdir=/work/{}"),
+        ("sarus", "--workdir=/work/{}"),
+        ("pyxis", "--container-workdir=/work/{}"),
+    ],
+)
+def test_a_program_begins_in_a_folder_below_the_working_directory(kind: str, option: str) -> None:
+    def line(**fields: object) -> str:
+        request = replace(OF_A_POINT, image=IMAGES.get(kind, REQUEST.image), **fields)  # type: ignore[arg-type]
+        invocation = wrapped(kind, request)
+        return shell.join((*invocation.launcher_args, *invocation.argv)) + " "
+
+    assert f" {option.format(OF_A_POINT.below)} " in " " + line()
+    assert f" {option.format('a/b')} " in " " + line(below="a/b")
+    assert f" {option.format('')} ".replace("/work/", "/opt") in " " + line(container_workdir="/opt")
+
+
+def test_a_folder_below_where_the_working_directory_is_shown_elsewhere() -> None:
+    request = replace(lacking("/work"), below=OF_A_POINT.below)
+    assert ' -b /work:/mnt/0 -c /mnt/0/"$HPCJOB_FOLDER" ' in command("charliecloud", request)
+
+
+@pytest.mark.parametrize("kind", [*IMAGES, "apptainer", "pyxis"])
+def test_values_that_only_the_script_knows_are_variables_too(kind: str) -> None:
+    invocation = wrapped(kind, replace(OF_A_POINT, image=IMAGES.get(kind, REQUEST.image)))
+    name = "APPTAINERENV_re" if kind == "apptainer" else "re"
+    assert invocation.env[name] is RE
+    assert ("APPTAINER_NO_EVAL" in invocation.env) == (kind == "apptainer")
+    assert invocation.program[1] is RE
+
+
+@pytest.mark.parametrize(
+    ("kind", "option"),
+    [
+        ("shifter", '--env=re="${hpcjob_values[1]}"'),
+        ("sarus", '--env=re="${hpcjob_values[1]}"'),
+        ("charliecloud", "'--set-env=re='\"'\"''\"${hpcjob_values[1]}\"''\"'\"''"),
+    ],
+)
+def test_values_that_stand_in_the_command(tmp_path: Path, kind: str, option: str) -> None:
+    invocation = wrapped(kind, replace(OF_A_POINT, image=IMAGES[kind]))
+    assert option in invocation.argv
+    said = subprocess.run(
+        ["bash", "-c", f"hpcjob_values=(0 'a  *$x'); printf %s {option}"], capture_output=True, text=True, check=True
+    ).stdout
+    quote = "'" if kind == "charliecloud" else ""
+    assert said == f"{'--set-env' if quote else '--env'}=re={quote}a  *$x{quote}"
+
+
+def test_the_container_engine_expands_what_only_the_script_knows() -> None:
+    request = replace(ENROOT, env=OF_A_POINT.env, below=OF_A_POINT.below, workdir="/w ${x}")
+    invocation = wrapped("ce", request)
+    assert invocation.env == {"re": RE, "A": "1", "HPCJOB_ENV_re": RE}
+    lines = invocation.files["container.toml"].splitlines()
+    assert 'workdir = "/w $${x}/${HPCJOB_FOLDER}"' in lines
+    assert lines[-2:] == ['re = "${HPCJOB_ENV_re}"', 'A = "1"']
+    given = wrapped("ce", replace(request, container_workdir="/opt")).files["container.toml"].splitlines()
+    assert 'workdir = "/opt"' in given
+
+
 # ---------------------------------------------------------------------------------- what they share
 
 

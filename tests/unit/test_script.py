@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hpcjobs import containers, render
-from hpcjobs.model import ImageCheck, ServicePlan
+from hpcjobs.model import ImageCheck, ServicePlan, StudyPart
 from hpcjobs.record import JobState, JobStatus, parse_exit_file
 from hpcjobs.shell import Shell
 
@@ -101,6 +101,76 @@ def test_environment_that_breaks_programs_does_not_break_the_end(tmp_path: Path)
 def test_end_of_an_array_s_task_has_its_index(tmp_path: Path) -> None:
     run(tmp_path, "true", array="0-9", given={"HPCJOB_ARRAY_INDEX": "7", "HPCJOB_RESTARTS": "2"})
     assert end(tmp_path, "exit.7").restarts == 2
+
+
+def task(where: Path, *command: str, pack: int = 3, **fields: Any) -> tuple[int, list[str]]:
+    """Run task 7 of a study's job, its output in a log of its own; its exit code and the line of its end."""
+    study = where / "study"
+    (study / "ends").mkdir(parents=True)
+    (where / "log").mkdir()
+    plan = replace(
+        render.sample_plan(full=False),
+        **{
+            "folder": str(where / "log"), "workdir": str(where), "launch": (command,), "array": "0-9",
+            "output": str(where / "log/task.%a.log"), "error": str(where / "log/task.%a.log"),
+            "study": StudyPart(str(study), 4, 0, pack, 10 * pack), **fields,
+        },
+    )  # fmt: skip
+    script = where / "job.sh"
+    script.write_text(render.render(plan, template="builtin/local").text, "utf-8")
+    given = {"HPCJOB_ARRAY_INDEX": "7", "HPCJOB_RESTARTS": "1", "HPCJOB_NATIVE_ID": "12", "TMPDIR": str(where)}
+    given["HOSTNAME"] = "login"
+    with (where / "log/task.7.log").open("wb") as log:
+        done = subprocess.run(
+            ["env", "--default-signal", "bash", script],
+            env={**os.environ, **given},
+            stdout=log,
+            stderr=log,
+            check=False,
+        )
+    host = Path("/proc/sys/kernel/hostname").read_text().strip()
+    written = study / "ends" / host
+    return done.returncode, written.read_text().splitlines() if written.exists() else []
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "number"),
+    [("true", 0, 0), ("exit 3", 3, 0), ("kill -TERM $PPID", 143, 15), ("kill -9 $$", 137, 0)],
+)
+@pytest.mark.parametrize("pack", [1, 3])
+def test_a_task_of_a_study_adds_a_line_when_it_ends(
+    tmp_path: Path, command: str, code: int, number: int, pack: int
+) -> None:
+    ended, (line,) = task(tmp_path, "sh", "-c", command, pack=pack)
+    kind, tag, index, *rest, start, end, restarts, native_id = line.split(" ")
+    assert (ended, kind, tag, index, rest) == (code, "t", "3f9c2a71b2c4", "7", [str(code), str(number)])
+    assert 0 < int(start) <= int(end)
+    assert (restarts, native_id) == ("1", "12")
+    assert (tmp_path / "study/ends" / os.uname().nodename).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_task_of_a_study_removes_its_log_unless_something_was_said(tmp_path: Path) -> None:
+    task(tmp_path, "true")
+    assert list((tmp_path / "log").iterdir()) == []
+    task(tmp_path / "other", "echo", "hello")
+    assert (tmp_path / "other/log/task.7.log").read_text() == "hello\n"
+
+
+def test_a_pack_has_a_folder_on_the_node_where_a_failure_is_told(tmp_path: Path) -> None:
+    fail = 'stat -c "%a %n" "$HPCJOB_CLAIMS" && : >"$HPCJOB_CLAIMS/failed"'
+    code, (line,) = task(tmp_path, "bash", "-c", fail)
+    assert (code, line.split(" ")[3]) == (1, "1")
+    mode, folder = (tmp_path / "log/task.7.log").read_text().split()
+    assert mode == "700"
+    assert Path(folder).parent == tmp_path
+    assert not Path(folder).exists()
+
+
+def test_a_task_s_end_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    code, lines = task(tmp_path, "sh", "-c", "rm -r study; exit 3")
+    assert (code, lines) == (3, [])
+    assert "study/ends/" in (tmp_path / "log/task.7.log").read_text()
+    assert "cannot be written" in (tmp_path / "log/task.7.log").read_text()
 
 
 def test_slurm_s_variables_are_taken_over(tmp_path: Path) -> None:

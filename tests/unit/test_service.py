@@ -22,7 +22,7 @@ from hpcjobs.model import JobSpec, Plan, SchedulerConfig, Script, Shape, Site
 from hpcjobs.paths import JobFolder
 from hpcjobs.process import Completed
 from hpcjobs.record import JobRecord, JobState
-from hpcjobs.service import Failure, Prepared, Selected, Service, job_files, spec_from_json
+from hpcjobs.service import Failure, Prepared, Selected, Service, job_files, spec_from_json, spec_to_json
 from hpcjobs.store import Store, submission_lock
 from hpcjobs.testing import Clock, FakeSlurm
 from hpcjobs.units import Duration, Memory
@@ -613,12 +613,12 @@ def test_explain(lab: Lab) -> None:
 
 def test_requests_survive_their_file() -> None:
     spec = JobSpec(
-        command=("a", "b c\n\udcff"), nodes=2, mem=Memory.parse("4G"), time=Duration.parse("1h"), env={"A": "b"}, bind=("/a",)
+        command=("a", "b c\n\udcff"), nodes=2, mem=Memory.parse("4G"), time=Duration.parse("1h"), env={"A": "b"},
+        bind=("/a",), requeue=False,
     )  # fmt: skip
     import json
-    from dataclasses import asdict
 
-    back = spec_from_json(json.loads(json.dumps(asdict(spec))))
+    back = spec_from_json(json.loads(json.dumps(spec_to_json(spec))))
     assert back == spec
     assert (str(back.mem), str(back.time)) == ("4G", "01:00:00")
 

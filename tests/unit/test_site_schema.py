@@ -13,7 +13,8 @@ from jsonschema import Draft202012Validator
 from hpcjobs import paths, site
 from hpcjobs.errors import SiteError
 from hpcjobs.model import JobSpec, Site
-from hpcjobs.site.schema import generated, job_schema, site_schema
+from hpcjobs.site.schema import generated, job_schema, site_schema, study_schema
+from hpcjobs.site.studyfile import DesignKeys, StudyKeys, load_study
 from hpcjobs.site.yamlfile import native, read
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -32,9 +33,10 @@ def test_the_generated_files_are_fresh(name: str) -> None:
     assert file.read_text("utf-8") == generated()[name], "stale; run: python -m hpcjobs.site.schema docs/reference"
 
 
-@pytest.mark.parametrize("schema", [site_schema(), job_schema()], ids=["site", "job"])
+@pytest.mark.parametrize("schema", [site_schema(), job_schema(), study_schema()], ids=["site", "job", "study"])
 def test_a_schema_is_one(schema: dict[str, Any]) -> None:
     Draft202012Validator.check_schema(schema)
+    assert {name for name in re.findall(r"#/\$defs/(\w+)", str(schema)) if name not in schema["$defs"]} == set()
 
 
 @pytest.mark.parametrize("file", sorted(paths.packaged("sites").glob("*.yaml")), ids=lambda file: file.stem)
@@ -70,7 +72,47 @@ def test_the_job_schema_refuses_what_the_reader_refuses(data: object, paths: lis
     assert faults(job_schema(), data) == paths
 
 
-@pytest.mark.parametrize(("schema", "cls"), [(site_schema(), Site), (job_schema(), JobSpec)], ids=["site", "job"])
+STUDY = """
+job: {command: ./solve}
+grid: {a: [1, 2.5, x, true], b: 'range(0,3)', c: 4}
+lhs: {count: 4, parameters: {h: 'uniform(0,1)'}}
+list: [{l: 1, m: x}]
+chain: [{grid: {k: 1}}, {zip: {k: 2}}]
+where: a != 'x'
+derive: {d: b + 1}
+retry: {timeout: 1}
+seed: 1
+pack:
+"""
+
+
+def test_the_study_schema_takes_what_the_reader_takes(tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text(STUDY, "utf-8")
+    assert load_study(tmp_path / "study.yaml").seed == 1
+    assert faults(study_schema(), native(read(tmp_path / "study.yaml", SiteError).data)) == []
+
+
+@pytest.mark.parametrize(
+    ("data", "paths"),
+    [
+        ({"job": "job.yaml", "where": ["a < 1"]}, []),
+        ({"job": {"comand": "./solve"}}, ["$.job"]),
+        ({"gird": {}}, ["$"]),
+        ({"grid": {"a": [[1]]}}, ["$.grid"]),
+        ({"chain": [{"grd": {}}]}, ["$.chain"]),
+        ({"lhs": {"counts": 4}}, ["$.lhs"]),
+        ({"pack": "many"}, ["$.pack"]),
+    ],
+)
+def test_the_study_schema_refuses_what_the_reader_refuses(data: object, paths: list[str]) -> None:
+    assert faults(study_schema(), data) == paths
+
+
+@pytest.mark.parametrize(
+    ("schema", "cls"),
+    [(site_schema(), Site), (job_schema(), JobSpec), (study_schema(), StudyKeys), (study_schema(), DesignKeys)],
+    ids=["site", "job", "study", "design"],
+)
 def test_every_key_is_described(schema: dict[str, Any], cls: Any) -> None:
     assert {f.name for f in dataclasses.fields(cls)} <= schema["properties"].keys()
     for part in (schema, *schema.get("$defs", {}).values()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hpcjobs.errors import RefusedError, UnreachableError
 from hpcjobs.model import NodeShape, Partition
 from hpcjobs.process import Completed
 from hpcjobs.record import JobRecord, JobState, JobStatus
-from hpcjobs.schedulers import LOGINS, local, slurm, slurm_words
+from hpcjobs.schedulers import LOGINS, Limits, local, slurm, slurm_words
 from hpcjobs.units import Duration, Memory
 
 DATA = Path(__file__).parent.parent / "data/slurm/22.05"
@@ -198,6 +199,28 @@ def test_version_and_settings() -> None:
     answer = scheduler.diagnose()
     assert answer.version == "22.05.8"
     assert answer.details["MaxArraySize"] == "20001"
+
+
+@pytest.mark.parametrize(
+    ("config", "associations", "options", "expected"),
+    [
+        ("config.txt", (0, "sacctmgr-limits.txt"), {}, Limits(20001, 20)),
+        ("config.txt", (0, ""), {}, Limits(20001, 100_000)),
+        ("config.txt", (1, "sacctmgr-limits.txt"), {}, Limits(20001, 100_000)),  # the database does not answer
+        ("config.txt", (0, "sacctmgr-limits.txt"), {"accounting": False}, Limits(20001, 100_000)),
+        ("", (0, ""), {}, Limits()),
+    ],
+)
+def test_limits(config: str, associations: tuple[int, str], options: dict[str, bool], expected: Limits) -> None:
+    calls = []
+
+    def run(argv: Sequence[str], **_: object) -> Completed:
+        calls.append(argv[0])
+        code, file = (0, config) if argv[0] == "scontrol" else associations
+        return Completed(tuple(argv), code, recorded(file) if file else "", "")
+
+    assert slurm.Slurm(options, run).limits() == expected
+    assert calls == ["scontrol", "sacctmgr"][: 2 - len(options)]
 
 
 # ------------------------------------------------------------------------------------ words and errors
