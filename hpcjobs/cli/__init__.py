@@ -13,6 +13,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "submit": "hpcjobs.cli.submit:submit",
         "render": "hpcjobs.cli.submit:render",
         "resubmit": "hpcjobs.cli.submit:resubmit",
+        "sweep": "hpcjobs.cli.sweep:COMMANDS",
         "translate": "hpcjobs.cli.translate:translate",
     },
     "Follow them": {

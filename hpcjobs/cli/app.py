@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 from typer._click.exceptions import ClickException, NoSuchOption  # re-exported by no public module
+from typer._click.types import INT, STRING, Tuple
 from typer.completion import get_completion_inspect_parameters
 from typer.core import TyperCommand, TyperGroup
 
@@ -21,12 +22,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 PROGRAM = "hpcjob"
-_JOB_FILES = (".yaml", ".yml")
+_YAML = (".yaml", ".yml")
+# Arguments that are such files.
+_FILES = ("job_file", "study_file")
 # What groups of verbs are about, where they do more than to look.
 _GROUPS = {
     "image": "Pull, look into, convert, build and sign images.",
     "mpi": "Look at the MPI of hosts and images, and how they go together.",
+    "sweep": "Run a job at many points of a space of parameters.\n\n"
+    "hpcjob sweep --grid re=100,200,400 -- ./solve {re} is short for hpcjob sweep run ...; its options are told by "
+    "hpcjob sweep run --help.",
 }
+# The verb of a group that is meant where none is named.
+_DEFAULTS = {"sweep": "run"}
 
 
 class Verb(TyperCommand):
@@ -51,9 +59,8 @@ class VerbWithCommand(Verb):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse what stands before `--`; the rest becomes the parameter `command`, byte for byte."""
         head, command = _split(args)
-        has_job_file = any(param.name == "job_file" for param in self.params)
-        if has_job_file and not ctx.resilient_parsing:
-            head = self._job_file_last(ctx, head, command)
+        if any(param.name in _FILES for param in self.params) and not ctx.resilient_parsing:
+            head = self._file_last(ctx, head, command)
         rest: list[str] = super().parse_args(ctx, head)
         if (early := ctx.params.get("command")) and not ctx.resilient_parsing:
             typed = [*head[: -len(early)], "--", *early, *command]
@@ -64,33 +71,33 @@ class VerbWithCommand(Verb):
         ctx.params["command"] = tuple(command)
         return rest
 
-    def _job_file_last(self, ctx: Any, head: list[str], command: list[str]) -> list[str]:
-        """The options, then the job file.
+    def _file_last(self, ctx: Any, head: list[str], command: list[str]) -> list[str]:
+        """The options, then the job file or study file.
 
         Raises:
             UsageError: a word is neither: the command began before `--`.
         """
         begin = len(head) - self._positionals(ctx, head)
-        options, job_file, rest = head[:begin], head[begin : begin + 1], head[begin + 1 :]
-        if job_file and job_file[0].endswith(_JOB_FILES):
+        options, file, rest = head[:begin], head[begin : begin + 1], head[begin + 1 :]
+        if file and file[0].endswith(_YAML):
             end = len(rest) - self._positionals(ctx, rest)
             options, rest = [*options, *rest[:end]], rest[end:]
         else:
-            rest, job_file = [*job_file, *rest], []
+            rest, file = [*file, *rest], []
         if rest:
-            typed = [*options, *job_file, "--", *rest, *command]
+            typed = [*options, *file, "--", *rest, *command]
             raise UsageError(
                 f"the command begins with {rest[0]!r}, before --",
                 hint=f"type: {ctx.command_path} {shell.join(typed)}",
             )
-        return [*options, *job_file]
+        return [*options, *file]
 
     def _positionals(self, ctx: Any, words: list[str]) -> int:
         """How many words are left from the first one on that is no option and no option's value."""
         parser = self.make_parser(ctx)
         parser.allow_interspersed_args = False
         values, _, _ = parser.parse_args(list(words))
-        return len(values.get("command") or ()) + (values.get("job_file") is not None)
+        return len(values.get("command") or ()) + any(values.get(name) is not None for name in _FILES)
 
 
 def _split(words: list[str]) -> tuple[list[str], list[str]]:
@@ -103,9 +110,12 @@ class Verbs(TyperGroup):
     """A group whose commands are built when they are asked for; `targets` maps a verb to a function or a group."""
 
     targets: Mapping[str, Any]
+    default: str = ""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse what stands before the verb; nothing at all is a cry for help."""
+        if self.default and args and args[0] not in {*self.targets, "-h", "--help"}:
+            args = [self.default, *args]
         rest: list[str] = super().parse_args(ctx, args or ["--help"])
         return rest
 
@@ -132,7 +142,9 @@ def build(name: str, target: Any) -> Any:
     """The command for a function, or the group for a dictionary of functions."""
     found = load(target) if isinstance(target, str) else target
     if isinstance(found, dict):
-        return _group(name, found, _GROUPS.get(name, f"Look at {name}s."))
+        group = _group(name, found, _GROUPS.get(name, f"Look at {name}s."))
+        group.default = _DEFAULTS.get(name, "")
+        return group
     return _command(name, found)
 
 
@@ -141,10 +153,19 @@ def _command(name: str, function: Callable[..., Any]) -> Any:
     declared = inspect.unwrap(function)  # whose parameters are the options
     # Not typing.get_type_hints: before Python 3.11 it would wrap what defaults to None once more.
     declared.__annotations__ = inspect.get_annotations(declared, locals=vars(options), eval_str=True)
+    if isinstance(signature := getattr(declared, "__signature__", None), inspect.Signature):
+        known = declared.__annotations__
+        parameters = [each.replace(annotation=known[each.name]) for each in signature.parameters.values()]
+        declared.__signature__ = signature.replace(parameters=parameters)
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
     app.command(name, cls=VerbWithCommand if "command" in declared.__annotations__ else Verb)(function)
     command = typer.main.get_command(app)
     command.params = [param for param in command.params if param.name not in getattr(function, "without", ())]
+    for param in command.params:
+        if param.name in getattr(function, "hidden", ()):
+            vars(param)["hidden"] = True  # arguments have no such attribute
+        if (param.metavar or "").startswith("N NAME"):
+            param.nargs, param.type = 2, Tuple([INT, STRING])
     if function is not options.common:
         command.params += _command("common", options.common).params
     return command
@@ -186,7 +207,10 @@ def run(words: Sequence[str]) -> int:
 def _usage(error: ClickException, words: Sequence[str]) -> UsageError:
     """The parser's complaint in the form that all errors have."""
     context = getattr(error, "ctx", None)
-    path = context.command_path if context else " ".join([PROGRAM, *(word for word in words[:1] if word in VERBS)])
+    verb = [word for word in words[:1] if word in VERBS]
+    path = (
+        context.command_path if context else " ".join([PROGRAM, *verb, *(_DEFAULTS[v] for v in verb if v in _DEFAULTS)])
+    )
     hint = f"{path} --help says what there is"
     if isinstance(error, NoSuchOption):
         close = nearest(error.option_name, error.possibilities or [])

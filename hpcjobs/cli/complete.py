@@ -8,11 +8,22 @@ _MOST = 50
 
 
 def jobs(incomplete: str) -> list[str]:
-    """Selectors that begin so: the newest jobs, and the groups. Asks no scheduler."""
+    """Selectors that begin so: the newest jobs and studies, and the groups. Asks no scheduler."""
     from hpcjobs.service import Service
 
-    labels = [record.label for record in Service().history(limit=_MOST)]
+    service = Service()
+    labels = [record.label for record in service.history(limit=_MOST)]
+    if "s".startswith(incomplete[:1]):
+        labels += [study.label for study in service.store.studies()][: -_MOST - 1 : -1]
     return [word for word in (*labels, *GROUPS) if word.startswith(incomplete)]
+
+
+def studies(incomplete: str) -> list[str]:
+    """Studies that begin so, the newest first."""
+    from hpcjobs.service import Service
+
+    labels = [study.label for study in Service().store.studies()][: -_MOST - 1 : -1]
+    return [word for word in ("last", *labels) if word.startswith(incomplete)]
 
 
 def sites(incomplete: str) -> list[str]:

@@ -18,25 +18,30 @@ if TYPE_CHECKING:
 def cancel(jobs: Selectors = None, *, json: Json = False) -> int:
     """Cancel jobs, or tasks of an array.
 
-    Several jobs are one scheduler command. Jobs that have ended already are named, and are no error.
+    Several jobs are one scheduler command. Jobs that have ended already are named, and are no error. s4 cancels a
+    study, 's4[100-200]' some of its points.
     """
     service = Service()
+    if words.about_studies(jobs):
+        from hpcjobs.cli import studies
+
+        return studies.cancel(service, words.need(jobs, "cancel"), json=json)
     selected = service.select(words.need(jobs, "cancel"))
-    return _report(selected, _checked(service, service.cancel(selected)), "cancelled", json=json)
+    return _report(selected, checked(service, service.cancel(selected)), "cancelled", json=json)
 
 
 def hold(jobs: Selectors = None, *, json: Json = False) -> int:
     """Keep pending jobs from starting."""
     service = Service()
-    selected = service.select(words.need(jobs, "hold"))
-    return _report(selected, _checked(service, service.hold(selected)), "held", json=json)
+    selected = words.select(service, words.need(jobs, "hold"))
+    return _report(selected, checked(service, service.hold(selected)), "held", json=json)
 
 
 def release(jobs: Selectors = None, *, json: Json = False) -> int:
     """Let held jobs start."""
     service = Service()
-    selected = service.select(words.need(jobs, "release"))
-    return _report(selected, _checked(service, service.release(selected)), "released", json=json)
+    selected = words.select(service, words.need(jobs, "release"))
+    return _report(selected, checked(service, service.release(selected)), "released", json=json)
 
 
 def requeue(jobs: Selectors = None, *, json: Json = False) -> int:
@@ -45,11 +50,11 @@ def requeue(jobs: Selectors = None, *, json: Json = False) -> int:
     Sites may leave this to their operators (PBS does): hpcjob resubmit sends a new job.
     """
     service = Service()
-    selected = service.select(words.need(jobs, "requeue"))
-    return _report(selected, _checked(service, service.requeue(selected)), "requeued", json=json)
+    selected = words.select(service, words.need(jobs, "requeue"))
+    return _report(selected, checked(service, service.requeue(selected)), "requeued", json=json)
 
 
-def _checked(service: Service, outcomes: Sequence[Outcome]) -> list[Outcome]:
+def checked(service: Service, outcomes: Sequence[Outcome]) -> list[Outcome]:
     """The outcomes, those with a problem with the job as it is now: a refusal is no error if it has ended meanwhile."""
     doubtful = [outcome.record for outcome in outcomes if outcome.problem]
     now = {record.id: record for record in service.refresh(doubtful, force=True).records}

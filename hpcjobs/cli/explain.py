@@ -21,32 +21,40 @@ def explain(jobs: Selectors = None, *, json: Json = False) -> int:
     In words, with what to do about it and, where the scheduler knows, when it is expected to start.
     """
     service = Service()
-    answers = []
-    for chosen in service.select(words.need(jobs, "explain")):
-        answer = service.explain(chosen.record)
-        answers.append((service.store.get(chosen.record.id), answer))
-    if json:
-        out.dump(explanations=[_to_json(record, answer) for record, answer in answers])
+    selectors = words.need(jobs, "explain")
+    if words.about_studies(selectors):
+        from hpcjobs.cli import studies
+
+        answers = studies.explain(service, selectors)
     else:
-        for record, answer in answers:
-            _say(record, answer)
+        answers = [_explain(service, chosen.record) for chosen in service.select(selectors)]
+    if json:
+        out.dump(explanations=[_to_json(*answer) for answer in answers])
+    else:
+        for answer in answers:
+            _say(*answer)
     return 0
 
 
-def _say(record: JobRecord, answer: Explanation) -> None:
-    state = out.paint(str(record.state), words.colour(record.state), sys.stdout)
+def _explain(service: Service, record: JobRecord) -> tuple[str, str, str, Explanation]:
+    answer = service.explain(record)
+    return record.label, record.name, str(service.store.get(record.id).state), answer
+
+
+def _say(label: str, name: str, state: str, answer: Explanation) -> None:
+    painted = out.paint(state, words.colour_of(state), sys.stdout)
     code = f" ({answer.reason})" if answer.reason else ""
-    out.say(f"{record.label} {out.clean(record.name)} is {state}{code}: {answer.words}")
+    out.say(f"{label} {out.clean(name)} is {painted}{code}: {answer.words}")
     if answer.expected_start:
         out.say(f"expected to start {out.local(answer.expected_start)}")
     if answer.advice:
         out.hint(answer.advice)
 
 
-def _to_json(record: JobRecord, answer: Explanation) -> dict[str, object]:
+def _to_json(label: str, _: str, state: str, answer: Explanation) -> dict[str, object]:
     return {
-        "id": record.label,
-        "state": str(record.state),
+        "id": label,
+        "state": state,
         "reason": answer.reason or None,
         "words": answer.words,
         "advice": answer.advice or None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
     from hpcjobs.errors import HpcjobError
     from hpcjobs.record import JobRecord, Tasks
-    from hpcjobs.service import Failure, Selected
+    from hpcjobs.service import Failure, Refreshed, Selected, Service
+    from hpcjobs.studies import Known
 
 HEADER = ("ID", "NAME", "STATE", "NODES", "TIME/LIMIT", "SITE", "NATIVE", "REASON")
 
@@ -45,15 +47,16 @@ def table(selected: Sequence[Selected]) -> None:
         out.say(line)
 
 
-def table_lines(selected: Sequence[Selected]) -> list[str]:
-    """The lines of `table`."""
-    rows, colours = [], []
+def table_lines(selected: Sequence[Selected], more: Sequence[tuple[Sequence[str], str]] = ()) -> list[str]:
+    """The lines of `table`, and below them others in their colours."""
+    rows: list[Sequence[str]] = []
+    colours = []
     now = out.now()
     for chosen in selected:
         for row, state in _task_rows(chosen) if chosen.indices else [_row(chosen.record, now)]:
             rows.append(row)
             colours.append(colour(state))
-    return out.table_lines(HEADER, rows, colours)
+    return out.table_lines(HEADER, [*rows, *(row for row, _ in more)], [*colours, *(painted for _, painted in more)])
 
 
 def _row(record: JobRecord, now: float) -> tuple[tuple[str, ...], JobState]:
@@ -162,6 +165,7 @@ def to_json(record: JobRecord) -> dict[str, Any]:
         "reason": record.reason or None,
         "exit_code": record.exit_code,
         "signal": record.signal or None,
+        "study": f"s{record.study}" if record.study else None,
         "site": record.site,
         "scheduler": record.scheduler,
         "partition": record.partition or None,
@@ -190,12 +194,24 @@ def to_json(record: JobRecord) -> dict[str, Any]:
     }
 
 
-def dump(records: Iterable[JobRecord], errors: Sequence[HpcjobError] = ()) -> None:
-    """Print the JSON of jobs; with `error`, if a scheduler did not answer, beside what is known."""
+def dump(
+    records: Iterable[JobRecord], errors: Sequence[HpcjobError] = (), known: Sequence[Known] | None = None
+) -> None:
+    """Print the JSON of jobs, and of studies; with `error`, if a scheduler did not answer, beside what is known."""
     values: dict[str, Any] = {"jobs": [to_json(record) for record in records]}
+    if known is not None:
+        values["studies"] = _studies_json(known)
     if errors:
         values["error"] = out.error_json(errors[0])
     out.dump(**values)
+
+
+def _studies_json(known: Sequence[Known]) -> list[dict[str, Any]]:
+    if not known:
+        return []
+    from hpcjobs.cli import studies
+
+    return [studies.to_json(now) for now in known]
 
 
 def failure_json(failure: Failure | None) -> dict[str, Any] | None:
@@ -240,6 +256,56 @@ def one(selected: Sequence[Selected], verb: str) -> Selected:
             hint=f"type one of them: hpcjob {verb} {selected[-1].record.label}",
         )
     return selected[0]
+
+
+def colour_of(word: str) -> str:
+    """The colour of a state by its word, also of those that only studies and points have."""
+    known = {state.value: colour(state) for state in JobState}
+    return {**known, "ended": "red", "stopped": "yellow", "unsent": "yellow"}[word]
+
+
+def about_studies(selectors: Sequence[str] | None) -> bool:
+    """Whether a selector is about a study (s4, s4[17]): only then what knows them is loaded."""
+    return any(re.match(r"(sweep:)?s\d+(\[|$)", selector) for selector in selectors or ())
+
+
+def refresh(service: Service, records: Sequence[JobRecord]) -> tuple[Refreshed, list[Known]]:
+    """Jobs as they are now, and the studies that some of them are of: only then what knows studies is loaded."""
+    numbers = sorted({record.study for record in records if record.study})
+    if not numbers:
+        return service.refresh(records), []
+    from hpcjobs import studies
+
+    return studies.refresh(service, records, numbers)
+
+
+def overview(fresh: Refreshed, known: Sequence[Known]) -> list[str]:
+    """The lines of a table in which a study is one row, in the place of its jobs."""
+    from hpcjobs.service import Selected
+
+    rows = []
+    if known:
+        from hpcjobs.cli import studies
+
+        rows = [studies.job_row(now) for now in known]
+    return table_lines([Selected(record) for record in fresh.records if not record.study], rows)
+
+
+def select(service: Service, selectors: Sequence[str]) -> list[Selected]:
+    """Jobs by selector; a study stands for its jobs, points of it for the tasks that run them.
+
+    Raises:
+        UsageError: it is no selector.
+        NotFoundError: it stands for no job.
+    """
+    if not about_studies(selectors):
+        return service.select(selectors)
+    from hpcjobs import studies
+
+    found: list[Selected] = []
+    for selector in selectors:
+        found += studies.jobs_of(service, selector) if about_studies([selector]) else service.select([selector])
+    return found
 
 
 def need(selectors: Sequence[str] | None, verb: str) -> Sequence[str]:

@@ -27,9 +27,13 @@ _BLOCK = 1 << 16
 def logs(job: Selector, *, follow: Follow = False, error: ErrorFile = False, lines: Lines = None) -> int:
     """Print what a job has written.
 
-    Byte for byte; with -f, until it ends. Of an array, name a task: j3[7].
+    Byte for byte; with -f, until it ends. Of an array, name a task: j3[7]; of a study, a point: s4[17].
     """
     service = Service()
+    if words.about_studies([job]):
+        from hpcjobs.cli import studies
+
+        return studies.logs(service, job, follow=follow, lines=lines)
     chosen = words.one(service.select([job]), "logs")
     if len(chosen.indices) > 1:
         raise UsageError(
@@ -45,16 +49,25 @@ def logs(job: Selector, *, follow: Follow = False, error: ErrorFile = False, lin
         with going_on([record]):
             words.tell_state(follow_files(service, record, [tail]))
     elif not tail.copy() and not file.exists():
-        _explain_absence(record, file)
+        _explain_absence(service, record, file, *chosen.indices)
     return 0
 
 
-def _explain_absence(record: JobRecord, file: Path) -> None:
+def _explain_absence(service: Service, record: JobRecord, file: Path, task: int = 0) -> None:
     """Say why there is no such file.
 
     Raises:
         NotFoundError: there should be one.
     """
+    if record.study:
+        from hpcjobs import studies
+
+        study = service.store.study(record.study)
+        first = studies.points_of(study, record, task)[0]
+        raise NotFoundError(
+            f"{record.label}[{task}] runs points of {study.label}, and they write files of their own",
+            hint=f"hpcjob logs '{study.label}[{first}]'",
+        )
     if not record.state.final:
         out.tell(f"{record.label} is {record.state} and has written nothing yet")
         out.hint(f"hpcjob logs -f {record.label} waits for it")

@@ -59,7 +59,10 @@ def common(verbose: Verbose = 0, color: Color = "auto") -> None:
     """The options that every verb has, and that may stand before it too."""
 
 
-_SELECTORS = "Jobs: j12, j3-j9, j12[0-4], j12[failed], the scheduler's own id, last, active, failed, all."
+_SELECTORS = (
+    "Jobs: j12, j3-j9, j12[0-4], j12[failed], the scheduler's own id, last, active, failed, all; "
+    "studies and their points: s4, s4[17], s4[failed]."
+)
 
 Selectors = Annotated[
     list[str] | None,
@@ -68,7 +71,9 @@ Selectors = Annotated[
 Selector = Annotated[
     str,
     typer.Argument(
-        metavar="JOB", help="A job: j12, j12[7], the scheduler's own id, last.", autocompletion=complete.jobs
+        metavar="JOB",
+        help="A job: j12, j12[7], the scheduler's own id, last; a point: s4[17].",
+        autocompletion=complete.jobs,
     ),
 ]
 Json = Annotated[bool, option("--json", help="Print JSON (docs: reference/json).")]
@@ -308,6 +313,116 @@ Dialect = Annotated[
         autocompletion=complete.dialects,
     ),
 ]
+
+# ------------------------------------------------------------------------------------------ studies
+
+_DESIGN, _POINTS, _PACKING = "Points", "What a point gets and leaves", "Packing and limits"
+
+StudyFile = Annotated[
+    str, typer.Argument(metavar="[STUDY.yaml]", help="Study file; options override it.", show_default=False)
+]
+Grid = Annotated[
+    list[str] | None,
+    option(
+        "--grid",
+        metavar="NAME=VALUES",
+        panel=_DESIGN,
+        help="re=100,200,400; i=range(0,1000); x=linspace(0,1,11); y=logspace(1,100,5). All combinations.",
+    ),
+]
+Zip = Annotated[
+    list[str] | None,
+    option("--zip", metavar="NAME=VALUES", panel=_DESIGN, help="The same, but value by value, in step."),
+]
+TableFiles = Annotated[
+    list[str] | None,
+    option("--table", metavar="FILE", panel=_DESIGN, help="A point a row: CSV, TSV, JSON, JSONL or Parquet."),
+]
+_SPACE = "x=uniform(0,1); loguniform, normal, lognormal, integers, choice, exponential, triangular."
+# Each takes two words (`app` sees to it): typer knows no lists of pairs.
+RandomDesign = Annotated[
+    list[str] | None,
+    option("--random", metavar="N NAME=DISTRIBUTION", panel=_DESIGN, help=f"N random points: {_SPACE}"),
+]
+LatinHypercube = Annotated[
+    list[str] | None,
+    option("--lhs", metavar="N NAME=DISTRIBUTION", panel=_DESIGN, help="A Latin hypercube of N points."),
+]
+SobolDesign = Annotated[
+    list[str] | None,
+    option("--sobol", metavar="N NAME=DISTRIBUTION", panel=_DESIGN, help="A Sobol sequence of N points (SciPy)."),
+]
+Derive = Annotated[
+    list[str] | None,
+    option("--derive", metavar="NAME=EXPRESSION", panel=_DESIGN, help="A parameter computed of others: dt=0.1/re."),
+]
+Where = Annotated[
+    list[str] | None,
+    option("--where", metavar="EXPRESSION", panel=_DESIGN, help="Only points for which it holds: re*dt < 1."),
+]
+Seed = Annotated[
+    int | None, option("--seed", metavar="N", panel=_DESIGN, help="Of random designs: the same seed, the same points.")
+]
+InputFiles = Annotated[
+    list[str] | None,
+    option(
+        "--input",
+        metavar="FILE[:NAME]",
+        panel=_POINTS,
+        help="A file in each point's folder: a template of jinja2 (FILE.j2), else a link.",
+    ),
+]
+ResultFiles = Annotated[
+    list[str] | None,
+    option(
+        "--result",
+        metavar="SPEC",
+        panel=_POINTS,
+        help="What a point leaves: out.json, out.csv, NAME=REGEX (of its output), NAME=FILE:/REGEX/.",
+    ),
+]
+PointFolder = Annotated[
+    str, option("--folder", metavar="PATTERN", panel=_POINTS, help="Each point's own folder: runs/{re}-{point:04d}.")
+]
+PointLog = Annotated[
+    str, option("-o", "--output", metavar="PATTERN", panel=_POINTS, help="Each point's output: out-{point}.log.")
+]
+Pack = Annotated[
+    int | None, option("--pack", metavar="N", panel=_PACKING, help="Points in each task of the scheduler.")
+]
+Workers = Annotated[
+    int | None,
+    option("--workers", metavar="N", panel=_PACKING, help="Points of a pack at once; by default what a node holds."),
+]
+MaxRunning = Annotated[
+    int | None, option("--max-running", metavar="N", panel=_PACKING, help="Tasks that may run at once.")
+]
+Retry = Annotated[
+    str,
+    option(
+        "--retry",
+        metavar="CAUSE=N,...",
+        panel=_PACKING,
+        help="Run points again by themselves: node_fail=3,preempted=3,timeout=1.",
+    ),
+]
+WaitForStudy = Annotated[bool, option("--wait", help="Wait for its end, sending what the queue takes.")]
+StudyName = Annotated[
+    str, typer.Argument(metavar="STUDY", help="A study: s4, or last.", autocompletion=complete.studies)
+]
+To = Annotated[
+    str, option("--to", metavar="FILE", help="Write it: the ending says how (csv, tsv, json, jsonl, parquet).")
+]
+Picture = Annotated[str, option("--to", metavar="FILE", help="Write a picture (.png, .svg) instead of drawing here.")]
+PlotX = Annotated[str, option("--x", metavar="NAME", help="The column along the axis.")]
+PlotY = Annotated[str, option("--y", metavar="NAME", help="The column up.")]
+PlotBy = Annotated[str, option("--by", metavar="NAME", help="A series for each value of this column.")]
+LogX = Annotated[bool, option("--log-x", help="A logarithmic axis.")]
+LogY = Annotated[bool, option("--log-y", help="The same, up.")]
+FailedPoints = Annotated[bool, option("--failed", help="Of a study: the points that failed.")]
+MissingPoints = Annotated[bool, option("--missing", help="Of a study: the points without an end that wait nowhere.")]
+MoreTime = Annotated[str, option("-t", "--time", metavar="TIME", help="Of a study: with this walltime; x2 doubles it.")]
+MoreMem = Annotated[str, option("--mem", metavar="SIZE", help="Of a study: with this memory; x2 doubles it.")]
 
 # ------------------------------------------------------------------------------------------- images
 

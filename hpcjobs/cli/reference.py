@@ -38,7 +38,7 @@ _COMMON = (
     "  --version      Print the version",
     "",
     "Jobs are named j12, j3-j9, j12[0-4], j12[failed], by the scheduler's own id,",
-    "or last, active, failed, all.",
+    "or last, active, failed, all; studies s4, and their points s4[17].",
     "",
     "  hpcjob submit --image app.sif --nodes 4 -- ./solve in.nml",
     "  hpcjob status",
@@ -104,8 +104,8 @@ _EXIT_CODES = (
 def json_page() -> str:
     """docs/reference/json.md: which verb prints what."""
     rows = []
-    for output, keys in schemas.OUTPUTS.items():
-        names = ", ".join(f"`{key}`" for key in keys)
+    for output in schemas.OUTPUTS:
+        names = "; or ".join(", ".join(f"`{key}`" for key in keys) for keys in schemas.answers(output))
         rows.append(f"| `hpcjob {output.replace('-', ' ')}` | {names} | [schema](json/{output}.schema.json) |")
     return "\n".join([*_JSON, *rows, ""])
 
@@ -117,8 +117,11 @@ _JSON = (
     "",
     "With `--json` a command prints exactly one JSON value on stdout, with the exit code that it has without. It is an",
     "object with `version`, which is 1, and either what the table says or `error`: `{message, hint, code}`, where",
-    "`code` is the exit code. `status` and `show` print both if a scheduler did not answer: what was last known, and",
-    "the error.",
+    "`code` is the exit code. Commands that ask how jobs and studies are print both if a scheduler did not answer:",
+    "what was last known, and the error.",
+    "",
+    "Commands that take jobs print `studies` instead of `jobs` for a study (`s4`), and `points` too for points of it",
+    "(`s4[17]`).",
     "",
     "Within a version keys are only added. Times are ISO 8601 in UTC, durations are seconds, and what is not known is",
     "null. The states of a job are `" + "`, `".join(state.value for state in JobState) + "`.",

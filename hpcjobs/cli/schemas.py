@@ -36,6 +36,8 @@ def _object(**properties: Schema) -> Schema:
 
 
 ID: Schema = {"type": "string", "pattern": "^j[0-9]+$"}
+STUDY_ID: Schema = {"type": "string", "pattern": "^s[0-9]+$"}
+ANY_ID: Schema = {"type": "string", "pattern": r"^(j[0-9]+|s[0-9]+(\[[0-9]+\])?)$"}
 TIME = _or_null({"type": "string", "format": "date-time", "pattern": "Z$"})
 SECONDS = _or_null({"type": "number", "minimum": 0})
 WORD = _or_null(TEXT)
@@ -52,6 +54,7 @@ JOB = _object(
     reason=WORD,
     exit_code=_or_null(NUMBER),
     signal=_or_null(NUMBER),
+    study=_or_null(STUDY_ID),
     site=TEXT,
     scheduler=TEXT,
     partition=WORD,
@@ -86,7 +89,7 @@ PROBLEM = _object(
     file=WORD,
     line=_or_null(NUMBER),
 )
-EXPLANATION = _object(id=ID, state=STATE, reason=WORD, words=TEXT, advice=WORD, expected_start=TIME)
+EXPLANATION = _object(id=ANY_ID, state=TEXT, reason=WORD, words=TEXT, advice=WORD, expected_start=TIME)
 OUTCOME = _object(id=ID, state=STATE, problem=WORD)
 FINDING = _object(level={"enum": ["ok", "warning", "error"]}, subject=TEXT, message=TEXT, hint=TEXT)
 SITE = _object(name=TEXT, description=TEXT, origin=TEXT, file=TEXT, shadowed=FLAG, problem=WORD)
@@ -121,6 +124,62 @@ IMAGE = _object(
     libc_version=TEXT,
     notes=_list(TEXT),
 )
+# A value of a parameter or a result; of infinity and NaN JSON has no numbers, and they are null.
+VALUE: Schema = {"type": ["string", "number", "boolean", "null"]}
+STUDY = _object(
+    id=STUDY_ID,
+    name=TEXT,
+    state={"enum": ["unsent", "pending", "running", "stopped", "done", "ended"]},
+    points=NUMBER,
+    states=_map(NUMBER),
+    parameters=_list(TEXT),
+    pack=NUMBER,
+    workers=NUMBER,
+    site=TEXT,
+    rate={"type": "number"},
+    jobs=_list(ID),
+    rounds=_list(_object(why=TEXT, points=TEXT, created=TIME)),
+    seed=NUMBER,
+    created=TIME,
+    folder=TEXT,
+    workdir=TEXT,
+    command=_list(TEXT),
+)
+POINT = _object(
+    id=ANY_ID,
+    point=NUMBER,
+    state={"enum": ["unsent", *(state.value for state in JobState if state is not JobState.CREATED)]},
+    final=FLAG,
+    exit_code=_or_null(NUMBER),
+    seconds=SECONDS,
+    attempts=NUMBER,
+    job=_or_null(ID),
+    task=_or_null(NUMBER),
+    parameters=_map(VALUE),
+    log=TEXT,
+    folder=TEXT,
+)
+SUMMARY = _object(
+    parameter=WORD,
+    value=WORD,
+    points=NUMBER,
+    states=_map(NUMBER),
+    failures=NUMBER,
+    median=SECONDS,
+    mean=SECONDS,
+    longest=SECONDS,
+)
+SWEEP_PLAN = {
+    "points": NUMBER,
+    "jobs": NUMBER,
+    "tasks": NUMBER,
+    "node_hours": SECONDS,
+    "notes": _list(TEXT),
+    "sample": _list(_map(VALUE)),
+    "script": TEXT,
+    "point_script": TEXT,
+}
+
 KEPT = _object(path=TEXT, source=TEXT, digest=TEXT, size=NUMBER, pulled=TIME, by=TEXT)
 REMOVED = _object(path=TEXT, size=NUMBER, problem=TEXT)
 
@@ -208,10 +267,13 @@ MPI_PLAN = _object(
     canary=_or_null(CANARY),
     launch=_list(_list(TEXT)),
     proven=TEXT,
+    alone=FLAG,
 )
 
 _JOBS = {"jobs": _list(JOB)}
 _OUTCOMES = {"jobs": _list(OUTCOME)}
+_STUDIES = {"studies": _list(STUDY)}
+_POINTS = {**_STUDIES, "points": _list(POINT)}
 OUTPUTS: dict[str, dict[str, Schema]] = {
     "submit": _JOBS,
     "resubmit": _JOBS,
@@ -220,6 +282,13 @@ OUTPUTS: dict[str, dict[str, Schema]] = {
     "wait": _JOBS,
     "show": {"jobs": _list(SHOWN)},
     "render": {"script": TEXT, "template": TEXT, "plan": {"type": "object"}},
+    "sweep-run": _STUDIES,
+    "sweep-list": _STUDIES,
+    "sweep-show": _STUDIES,
+    "sweep-results": {"study": STUDY_ID, "columns": _map(_list(VALUE))},
+    "sweep-summary": {"study": STUDY_ID, "summary": _list(SUMMARY)},
+    "sweep-extend": _STUDIES,
+    "sweep-resume": _STUDIES,
     "translate": {
         "script": TEXT,
         "source": {"enum": ["slurm", "pbs"]},
@@ -249,24 +318,45 @@ OUTPUTS: dict[str, dict[str, Schema]] = {
     "template-list": {"templates": _list(TEMPLATE)},
     "template-check": {"checked": _list(TEXT), "problems": _list(TEXT)},
 }
-# What a verb prints instead with some options: --check, --on-node.
+# What a verb prints instead: with some options (--check, --on-node, --dry-run), of studies, of points.
 _INSTEAD: dict[str, tuple[dict[str, Schema], ...]] = {
     "mpi-host": ({"lock": TEXT, "changes": _list(CHANGE)}, _JOBS),
+    "status": ({**_JOBS, **_STUDIES}, _STUDIES, _POINTS),
+    "show": (_STUDIES, _POINTS),
+    "wait": (_STUDIES,),
+    "resubmit": (_STUDIES,),
+    "cancel": ({"cancelled": _list(_object(study=STUDY_ID, points=_or_null(_list(NUMBER)))), "problems": _list(TEXT)},),
+    "sweep-run": (SWEEP_PLAN,),
 }
 # They print what they know although a scheduler did not answer.
-_PARTIAL = {"status", "show"}
+_PARTIAL = {
+    "status",
+    "show",
+    "wait",
+    "resubmit",
+    "sweep-run",
+    "sweep-list",
+    "sweep-show",
+    "sweep-extend",
+    "sweep-resume",
+}
+
+
+def answers(output: str) -> list[dict[str, Schema]]:
+    """The keys that `hpcjob OUTPUT --json` prints, one set or another."""
+    return [OUTPUTS[output], *_INSTEAD.get(output, ())]
 
 
 def schema(output: str) -> Schema:
     """The schema of what `hpcjob OUTPUT --json` prints: the answer, or an error (for some verbs, both)."""
     version = {"const": JSON_VERSION}
-    answer = _object(version=version, **OUTPUTS[output])
+    printed = [_object(version=version, **keys) for keys in answers(output)]
     if output in _PARTIAL:
-        answer["properties"]["error"] = ERROR
-    others = [_object(version=version, **keys) for keys in _INSTEAD.get(output, ())]
+        for answer in printed:
+            answer["properties"]["error"] = ERROR
     verb = output.replace("-", " ")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"hpcjob {verb} --json",
-        "oneOf": [answer, *others, _object(version=version, error=ERROR)],
+        "oneOf": [*printed, _object(version=version, error=ERROR)],
     }

@@ -23,10 +23,15 @@ if TYPE_CHECKING:
 def show(jobs: Selectors = None, *, script: ShowScript = False, plan: ShowPlan = False, json: Json = False) -> int:
     """Show everything about a job.
 
-    Its times and files, every decision of its plan, and why it failed.
+    Its times and files, every decision of its plan, and why it failed; of a study (s4) its design and rounds, of a
+    point ('s4[17]') its values and the end of its log.
     """
     service = Service()
-    selected = service.select(words.need(jobs, "show"))
+    if words.about_studies(jobs) and not (script or plan):
+        from hpcjobs.cli import studies
+
+        return studies.show(service, jobs or (), json=json)
+    selected = words.select(service, words.need(jobs, "show"))
     if script:
         out.data(service.script_of(words.one(selected, "show --script").record))
         return 0
@@ -108,6 +113,8 @@ def _facts(record: JobRecord) -> Iterator[tuple[str, str]]:
         yield "digest", record.image_digest
     native = f", id {record.native_id}" if record.native_id else ""
     partition = f", partition {record.partition}" if record.partition else ""
+    if record.study:
+        yield "study", f"s{record.study}: hpcjob show s{record.study}"
     yield "site", f"{record.site} ({record.scheduler}{native}{partition})"
     yield "shape", words.shape(record) + (f", array {record.array}" if record.array else "")
     if record.node_list:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         Env,
         Error,
         Exclusive,
+        FailedPoints,
         Gpus,
         Hold,
         Image,
@@ -49,7 +50,10 @@ if TYPE_CHECKING:
         Licenses,
         Mem,
         MemPerCpu,
+        MissingPoints,
         Modules,
+        MoreMem,
+        MoreTime,
         Mpi,
         MpiCheck,
         Nodes,
@@ -143,9 +147,7 @@ def submit(
     asked = dict(locals())  # what was asked, by the names of the options
     spec, own_site = request(asked)
     site = site or ("" if site_file else own_site)
-    seconds = parse_timeout(timeout)
-    if seconds is not None and not wait:
-        raise UsageError("--timeout is about --wait, which is not there", hint="add --wait, or leave out --timeout")
+    seconds = seconds_to_wait(timeout, wait=wait)
     service = Service(telling=progress.telling())
     if dry_run:
         return _render(service.prepare(spec, site=site, site_file=site_file), json=json)
@@ -161,6 +163,18 @@ def submit(
     return verdict(service, [record], quiet=json) if wait else 0
 
 
+def seconds_to_wait(timeout: str, *, wait: bool) -> float | None:
+    """The seconds of --timeout; None without one.
+
+    Raises:
+        UsageError: it is no time, or there is no --wait.
+    """
+    seconds = parse_timeout(timeout)
+    if seconds is not None and not wait:
+        raise UsageError("--timeout is about --wait, which is not there", hint="add --wait, or leave out --timeout")
+    return seconds
+
+
 def render(**options: Any) -> int:
     """Print the batch script, and submit nothing."""
     return submit(**{**options, "dry_run": True})
@@ -171,12 +185,31 @@ render.__wrapped__ = submit  # type: ignore[attr-defined]
 render.without = {"wait", "timeout", "dry_run"}  # type: ignore[attr-defined]
 
 
-def resubmit(jobs: Selectors = None, *, json: Json = False) -> int:
+def resubmit(
+    jobs: Selectors = None,
+    *,
+    failed: FailedPoints = False,
+    missing: MissingPoints = False,
+    time: MoreTime = "",
+    mem: MoreMem = "",
+    json: Json = False,
+) -> int:
     """Submit jobs again, as they were asked for.
 
-    hpcjob resubmit 'j12[failed]' runs the failed tasks of an array again.
+    hpcjob resubmit 'j12[failed]' runs the failed tasks of an array again, hpcjob resubmit s4 --failed --time x2 the
+    failed points of a study, with twice the time.
     """
     service = Service(telling=progress.telling())
+    if words.about_studies(jobs):
+        from hpcjobs.cli import studies
+
+        kinds = [name for name, given in (("failed", failed), ("missing", missing)) if given]
+        return studies.resubmit(service, words.need(jobs, "resubmit"), kinds, time=time, mem=mem, json=json)
+    if failed or missing or time or mem:
+        raise UsageError(
+            "--failed, --missing, --time and --mem are about points of a study",
+            hint="name one: hpcjob resubmit s4 --failed; of an array the failed tasks are 'j12[failed]'",
+        )
     records = service.resubmit(service.select(words.need(jobs, "resubmit")))
     if json:
         words.dump(records)
@@ -198,8 +231,12 @@ _SAME = (
 )  # fmt: skip
 
 
-def request(options: Mapping[str, Any], *, need_command: bool = True) -> tuple[JobSpec, str]:
+def request(
+    options: Mapping[str, Any], *, need_command: bool = True, asked: Mapping[str, Any] | None = None
+) -> tuple[JobSpec, str]:
     """The request and the site of its job file, from the options of `submit` by their names.
+
+    `asked` are the fields of a job file that was read already.
 
     Raises:
         UsageError: an option is not understood, or there is no command.
@@ -217,17 +254,20 @@ def request(options: Mapping[str, Any], *, need_command: bool = True) -> tuple[J
         "mpi_check": _one_of("--mpi-check", given["mpi_check"], ("first", "always", "never")),
         "services": _services(given["services"] or ()),
     }
-    return _spec(given["job_file"], values, need_command=need_command)
+    job_file = "" if asked is not None else given["job_file"]
+    loaded = dict(asked or ()) if not job_file else _load(job_file)
+    return _spec(job_file, loaded, values, need_command=need_command)
 
 
-def _spec(job_file: str, options: Mapping[str, Any], *, need_command: bool) -> tuple[JobSpec, str]:
+def _spec(
+    job_file: str, asked: dict[str, Any], options: Mapping[str, Any], *, need_command: bool
+) -> tuple[JobSpec, str]:
     """The request and the site of the job file, overridden by the options; repeatable options add to it."""
     from hpcjobs.model import JobSpec
 
     given = {key: value for key, value in options.items() if value not in (None, "", (), {}, False)}
     if options["requeue"] is False:
         given["requeue"] = False
-    asked: dict[str, Any] = _load(job_file) if job_file else {}
     for key in ("bind", "modules", "directives", "overlay", "services"):
         if key in given:
             given[key] = (*asked.get(key, ()), *given[key])

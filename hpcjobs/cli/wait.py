@@ -23,11 +23,16 @@ def wait(jobs: Selectors = None, *, timeout: Timeout = "", json: Json = False) -
     """Wait until jobs have ended.
 
     The exit code is 0 if all ended well, 1 if not (and why, on stderr), 124 if --timeout was over before.
-    Ctrl-C ends the wait and not the jobs.
+    Ctrl-C ends the wait and not the jobs. While a study (s4) is waited for, what the queue had no room for is sent,
+    and points are run again as --retry says.
     """
     service = Service()
-    records = [chosen.record for chosen in service.select(words.need(jobs, "wait"))]
     seconds = parse_timeout(timeout)
+    if words.about_studies(jobs):
+        from hpcjobs.cli import studies
+
+        return studies.wait(service, words.need(jobs, "wait"), seconds, json=json)
+    records = [chosen.record for chosen in service.select(words.need(jobs, "wait"))]
     with going_on(records):
         ended = service.wait(records, timeout=seconds, on_change=None if json else words.tell_state)
     if json:

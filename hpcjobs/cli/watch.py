@@ -24,11 +24,13 @@ def watch(jobs: Selectors = None, *, interval: Interval = 2.0) -> int:
     A scheduler is asked no more often than its site allows.
     """
     service = Service()
-    selected = service.select(jobs) if jobs else [Selected(record) for record in service.active()]
-    if not selected:
-        out.tell("no job is active")
-        out.hint("hpcjob history lists all")
-        return 0
+    if words.about_studies(jobs):
+        from hpcjobs.cli import studies
+
+        return studies.watch(service, jobs or (), interval)
+    if not jobs:
+        return _active(service, interval)
+    selected = service.select(jobs)
     screen = Screen()
     with going_on([chosen.record for chosen in selected]):
         while True:
@@ -36,6 +38,24 @@ def watch(jobs: Selectors = None, *, interval: Interval = 2.0) -> int:
             selected = [Selected(record, old.indices) for record, old in zip(fresh.records, selected, strict=True)]
             screen.draw(words.table_lines(selected), fresh.errors)
             if all(words.is_over(chosen.record) for chosen in selected):
+                return 0
+            out.sleep(max(0.2, interval))
+
+
+def _active(service: Service, interval: float) -> int:
+    """What plain `watch` shows; a study is a row, and not one for each of its jobs."""
+    records = service.active()
+    if not records:
+        out.tell("no job is active")
+        out.hint("hpcjob history lists all")
+        return 0
+    screen = Screen()
+    with going_on(records):
+        while True:
+            fresh, known = words.refresh(service, records)
+            records = fresh.records
+            screen.draw(words.overview(fresh, known), fresh.errors)
+            if all(map(words.is_over, records)):
                 return 0
             out.sleep(max(0.2, interval))
 

@@ -66,7 +66,8 @@ out|   Keep pending jobs from starting.
 out|
 out| Arguments:
 out|   JOB...  Jobs: j12, j3-j9, j12[0-4], j12[failed], the scheduler's own id,
-out|           last, active, failed, all.
+out|           last, active, failed, all; studies and their points: s4, s4[17],
+out|           s4[failed].
 out|
 out| Options:
 out|   --json         Print JSON (docs: reference/json).

@@ -45,7 +45,7 @@ out| j5[0]	five	done	1(1)	-/30:00	cluster	5_0	-
 out| j5[1]	five	failed	1(1)	-/30:00	cluster	5_1	exit 1
 out| j5[2]	five	pending	1(1)	-/30:00	cluster	5_2	-
 $ hpcjob status j1 --json
-out| {"version": 1, "jobs": [{"id": "j1", "native_id": "1", "name": "first", "state": "done", "final": true, "scheduler_state": "COMPLETED", "reason": null, "exit_code": 0, "signal": null, "site": "cluster", "scheduler": "slurm", "partition": null, "nodes": 1, "ntasks": 1, "node_list": "n1", "time_limit": 1800.0, "elapsed": 65.0, "restarts": 0, "array": null, "tasks": null, "created": "2023-11-14T22:13:20Z", "submitted": "2023-11-14T22:13:20Z", "started": "2023-11-14T22:13:20Z", "ended": "2023-11-14T22:14:25Z", "seen": "2023-11-14T22:17:45Z", "image": null, "image_digest": null, "command": ["./solve", "in.nml"], "workdir": "/home/work", "folder": "/home/data/jobs/2023-11-14-first-000000000001", "output": "/home/data/jobs/2023-11-14-first-000000000001/stdout.log", "error": "/home/data/jobs/2023-11-14-first-000000000001/stderr.log"}]}
+out| {"version": 1, "jobs": [{"id": "j1", "native_id": "1", "name": "first", "state": "done", "final": true, "scheduler_state": "COMPLETED", "reason": null, "exit_code": 0, "signal": null, "study": null, "site": "cluster", "scheduler": "slurm", "partition": null, "nodes": 1, "ntasks": 1, "node_list": "n1", "time_limit": 1800.0, "elapsed": 65.0, "restarts": 0, "array": null, "tasks": null, "created": "2023-11-14T22:13:20Z", "submitted": "2023-11-14T22:13:20Z", "started": "2023-11-14T22:13:20Z", "ended": "2023-11-14T22:14:25Z", "seen": "2023-11-14T22:17:45Z", "image": null, "image_digest": null, "command": ["./solve", "in.nml"], "workdir": "/home/work", "folder": "/home/data/jobs/2023-11-14-first-000000000001", "output": "/home/data/jobs/2023-11-14-first-000000000001/stdout.log", "error": "/home/data/jobs/2023-11-14-first-000000000001/stderr.log"}]}
 """)
 
 
@@ -82,7 +82,7 @@ $ hpcjob status
 err| no job is active, and none ended within a day
 err| hint: hpcjob submit --help runs one, hpcjob history lists all
 $ hpcjob status --json
-out| {"version": 1, "jobs": []}
+out| {"version": 1, "jobs": [], "studies": []}
 $ hpcjob history
 err| there is no job yet
 err| hint: hpcjob submit --help runs one
@@ -130,7 +130,7 @@ err|
 err| hint: Slurm's controller is down or busy: nothing was changed; try again in a minute
 exit 5
 $ hpcjob status j4 --json
-out| {"version": 1, "jobs": [{"id": "j4", "native_id": "4", "name": "fourth", "state": "pending", "final": false, "scheduler_state": "PENDING", "reason": "Priority", "exit_code": null, "signal": null, "site": "cluster", "scheduler": "slurm", "partition": null, "nodes": 1, "ntasks": 1, "node_list": null, "time_limit": 1800.0, "elapsed": null, "restarts": 0, "array": null, "tasks": null, "created": "2023-11-14T22:13:20Z", "submitted": "2023-11-14T22:13:20Z", "started": null, "ended": null, "seen": "2023-11-14T22:17:45Z", "image": null, "image_digest": null, "command": ["./solve", "in.nml"], "workdir": "/home/work", "folder": "/home/data/jobs/2023-11-14-fourth-000000000004", "output": "/home/data/jobs/2023-11-14-fourth-000000000004/stdout.log", "error": "/home/data/jobs/2023-11-14-fourth-000000000004/stderr.log"}], "error": {"message": "squeue: Unable to contact slurm controller (connect failure)", "hint": "Slurm's controller is down or busy: nothing was changed; try again in a minute", "code": 5}}
+out| {"version": 1, "jobs": [{"id": "j4", "native_id": "4", "name": "fourth", "state": "pending", "final": false, "scheduler_state": "PENDING", "reason": "Priority", "exit_code": null, "signal": null, "study": null, "site": "cluster", "scheduler": "slurm", "partition": null, "nodes": 1, "ntasks": 1, "node_list": null, "time_limit": 1800.0, "elapsed": null, "restarts": 0, "array": null, "tasks": null, "created": "2023-11-14T22:13:20Z", "submitted": "2023-11-14T22:13:20Z", "started": null, "ended": null, "seen": "2023-11-14T22:17:45Z", "image": null, "image_digest": null, "command": ["./solve", "in.nml"], "workdir": "/home/work", "folder": "/home/data/jobs/2023-11-14-fourth-000000000004", "output": "/home/data/jobs/2023-11-14-fourth-000000000004/stdout.log", "error": "/home/data/jobs/2023-11-14-fourth-000000000004/stderr.log"}], "error": {"message": "squeue: Unable to contact slurm controller (connect failure)", "hint": "Slurm's controller is down or busy: nothing was changed; try again in a minute", "code": 5}}
 exit 5
 $ hpcjob show j4
 out| j4 fourth: pending (3m)
@@ -319,7 +319,7 @@ err|     reading in.nml
 err|     no such file: in.nml
 exit 1
 $ hpcjob wait j2 --json
-out| {"version": 1, "jobs": [{"id": "j2", "native_id": "2", "name": "second", "state": "failed", "final": true, "scheduler_state": "FAILED", "reason": null, "exit_code": 3, "signal": null, "site": "cluster", "scheduler": "slurm", "partition": null, "nodes": 1, "ntasks": 1, "node_list": "n1", "time_limit": 1200.0, "elapsed": 65.0, "restarts": 0, "array": null, "tasks": null, "created": "2023-11-14T22:13:20Z", "submitted": "2023-11-14T22:13:20Z", "started": "2023-11-14T22:14:25Z", "ended": "2023-11-14T22:15:30Z", "seen": "2023-11-14T22:17:45Z", "image": null, "image_digest": null, "command": ["./solve", "in.nml"], "workdir": "/home/work", "folder": "/home/data/jobs/2023-11-14-second-000000000002", "output": "/home/data/jobs/2023-11-14-second-000000000002/stdout.log", "error": "/home/data/jobs/2023-11-14-second-000000000002/stderr.log"}]}
+out| {"version": 1, "jobs": [{"id": "j2", "native_id": "2", "name": "second", "state": "failed", "final": true, "scheduler_state": "FAILED", "reason": null, "exit_code": 3, "signal": null, "study": null, "site": "cluster", "scheduler": "slurm", "partition": null, "nodes": 1, "ntasks": 1, "node_list": "n1", "time_limit": 1200.0, "elapsed": 65.0, "restarts": 0, "array": null, "tasks": null, "created": "2023-11-14T22:13:20Z", "submitted": "2023-11-14T22:13:20Z", "started": "2023-11-14T22:14:25Z", "ended": "2023-11-14T22:15:30Z", "seen": "2023-11-14T22:17:45Z", "image": null, "image_digest": null, "command": ["./solve", "in.nml"], "workdir": "/home/work", "folder": "/home/data/jobs/2023-11-14-second-000000000002", "output": "/home/data/jobs/2023-11-14-second-000000000002/stdout.log", "error": "/home/data/jobs/2023-11-14-second-000000000002/stderr.log"}]}
 exit 1
 $ hpcjob wait all --timeout 2m
 err| error: 3 of 5 jobs have not ended after 120 s

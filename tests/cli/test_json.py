@@ -13,7 +13,9 @@ import pytest
 from hpcjobs import process
 from hpcjobs.cli.schemas import OUTPUTS
 from hpcjobs.images import registry
+from hpcjobs.paths import StudyFolder
 from hpcjobs.process import Completed
+from hpcjobs.service import Service
 from tests.unit.test_image_service import Hub
 from tests.unit.test_images import sif
 
@@ -70,7 +72,38 @@ LINES = [
     "template list",
     "template check",
 ]
-GROUPS = ("image", "mpi", "site", "template")
+# The same with a study, of whose points one is done, one failed and one waits.
+OF_STUDIES = [
+    "sweep --grid x=1,2 -- ./solve",
+    "sweep run --dry-run --grid x=1,inf -- ./solve",
+    "sweep run --dry-run --pack 2 --grid x=1,2 --site local -- ./solve",
+    "sweep run -- ./solve",
+    "sweep run --wait --timeout 1 --grid x=1 -- ./solve",
+    "sweep list",
+    "sweep show s1",
+    "sweep show s2",
+    "sweep results s1",
+    "sweep summary s1",
+    "sweep extend s1 --grid x=1,inf",
+    "sweep resume s1",
+    "status",
+    "status s1",
+    "status s1[0-2]",
+    "status s1[9]",
+    "show s1",
+    "show s1[1]",
+    "show j4",
+    "history",
+    "explain s1 s1[0-2]",
+    "wait s1 --timeout 1",
+    "resubmit s1 --failed --time x2",
+    "resubmit s1",
+    "resubmit j4",
+    "hold s1",
+    "cancel s1[2]",
+    "cancel s1",
+]
+GROUPS = ("image", "mpi", "site", "sweep", "template")
 
 
 @pytest.fixture
@@ -128,11 +161,48 @@ def _answer(session: Session, line: str) -> tuple[dict[str, Any], dict[str, Any]
     head, dashes, command = line.partition(" -- ")
     text = session.run(f"hpcjob {head} --json{dashes}{command}")
     printed = [each.removeprefix("out| ") for each in text.splitlines() if each.startswith("out| ")]
-    words = line.split()
-    output = "-".join(words[: 1 + (words[0] in GROUPS)])
+    output = _output(line)
     assert len(printed) == 1, "exactly one value"
     assert "err| " not in text
-    return json.loads(printed[0]), json.loads((SCHEMAS / f"{output}.schema.json").read_text("utf-8"))
+    return json.loads(printed[0], parse_constant=pytest.fail), json.loads(
+        (SCHEMAS / f"{output}.schema.json").read_text("utf-8")
+    )
+
+
+def _output(line: str) -> str:
+    """The name of what the line prints: `sweep` alone is `sweep run`."""
+    words = line.split()
+    if words[0] == "sweep" and words[1].startswith("-"):
+        words.insert(1, "run")
+    return "-".join(words[: 1 + (words[0] in GROUPS)])
+
+
+@pytest.fixture
+def study(jobs: Session) -> Session:
+    jobs.run("hpcjob sweep --grid x=1,2,3 --result 'y=y=(.*)' -- ./solve")
+    (job,) = Service().store.jobs_of(1)
+    ends = StudyFolder(Path(Service().store.study(1).folder)).ends
+    for index, code in ((0, 0), (1, 3)):
+        jobs.slurm.finish(job.native_id, "FAILED" if code else "COMPLETED", index=index, code=f"{code}:0")
+        with (ends / "n1").open("a") as file:
+            file.write(f"p {job.tag} {index} {code} 1700000000 1700000065.5\n")
+            file.write(f"t {job.tag} {index} {code} 0 1700000000 1700000066 0 {job.native_id}\n")
+    return jobs
+
+
+@pytest.mark.parametrize("line", OF_STUDIES)
+def test_the_output_about_studies_is_as_its_schema_says(study: Session, line: str) -> None:
+    answer, schema = _answer(study, line)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.Draft202012Validator(schema).validate(answer)
+
+
+@pytest.mark.parametrize("line", ["status s1", "sweep list", "sweep show s1", "sweep resume s1", "explain s1"])
+def test_a_scheduler_that_does_not_answer_about_studies(study: Session, line: str) -> None:
+    study.slurm.down = True
+    answer, schema = _answer(study, line)
+    jsonschema.Draft202012Validator(schema).validate(answer)
+    assert answer["error"]["code"] == 5
 
 
 @pytest.mark.parametrize("line", LINES)
@@ -151,4 +221,4 @@ def test_a_scheduler_that_does_not_answer(jobs: Session, line: str) -> None:
 
 
 def test_every_output_is_looked_at() -> None:
-    assert {"-".join(line.split()[: 1 + line.startswith(GROUPS)]) for line in LINES} == set(OUTPUTS)
+    assert {_output(line) for line in (*LINES, *OF_STUDIES)} == set(OUTPUTS)

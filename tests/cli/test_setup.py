@@ -193,7 +193,7 @@ def test_a_library_that_does_not_load_is_told_of(session: Session, monkeypatch: 
 
     monkeypatch.setattr(process, "run", run)
     text = session.run("hpcjob doctor")
-    assert "out| ok       scheduler    slurm 22.05.8 ClusterName fake, driver commands\n" in text
+    assert "out| ok       scheduler    slurm 22.05.8 ClusterName fake, MaxArraySize 100001, driver commands\n" in text
     assert f"out| warning  scheduler    the commands are used: {why}\n" in text
     assert f"err|   driver    commands ({why})\n" in session.run("hpcjob submit --dry-run -- true")
     session.run("hpcjob submit --hold -- true")

@@ -23,10 +23,13 @@ if TYPE_CHECKING:
 # Everything that takes more than a few milliseconds, and what drags it in.
 SLOW = {
     "argparse", "asyncio", "click", "elftools", "email", "hashlib", "http", "importlib.metadata", "jinja2", "json", "logging",
-    "markupsafe", "pydantic", "pydantic_core", "rich", "secrets", "shellingham", "socket", "sqlite3", "ssl",
+    "markupsafe", "matplotlib", "numpy", "pyarrow", "pydantic", "pydantic_core", "scipy", "rich", "secrets", "shellingham", "socket", "sqlite3", "ssl",
     "subprocess", "tarfile", "tempfile", "typer", "urllib.request", "yaml",
 }  # fmt: skip
-OWN = {"hpcjobs.cli.main", "hpcjobs.model", "hpcjobs.plan", "hpcjobs.render", "hpcjobs.service", "hpcjobs.site"}
+OWN = {
+    "hpcjobs.cli.main", "hpcjobs.model", "hpcjobs.plan", "hpcjobs.render", "hpcjobs.service", "hpcjobs.site",
+    "hpcjobs.studies", "hpcjobs.sweep.build", "hpcjobs.sweep.state",
+}  # fmt: skip
 
 
 def loaded(home: Path, *words: str, site: str = "local") -> set[str]:
@@ -72,6 +75,29 @@ def test_status_without_a_job_has_no_parser_and_starts_nothing(tmp_path: Path, w
 def test_asking_the_scheduler_adds_what_starts_programs(home: Path, words: tuple[str, ...]) -> None:
     # The local scheduler plans with nodes, and is a program of its own.
     assert loaded(home, *words) <= STATUS | {"logging", "subprocess", "hpcjobs.model"}
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Iterator[Path]:
+    """A home with one study of the local scheduler."""
+    loaded(tmp_path, "sweep", "--grid", "x=1,2", "--runtime", "none", "--hold", "--", "true")
+    yield tmp_path
+    loaded(tmp_path, "cancel", "s1")
+
+
+def test_a_study_adds_neither_parser_nor_templates_nor_numbers(study: Path) -> None:
+    allowed = STATUS | {"logging", "subprocess", "hpcjobs.model", "hpcjobs.studies", "hpcjobs.sweep.state"}
+    for line in (
+        "status",
+        "status s1",
+        "status s1[0]",
+        "show s1",
+        "explain s1[0]",
+        "hold s1",
+        "cancel s1[0]",
+        "cancel s1",
+    ):
+        assert loaded(study, *line.split()) <= allowed, line
 
 
 @pytest.mark.parametrize("words", [("status", "--color", "auto"), ("logs", "j1"), ("history", "-n", "1")])
