@@ -49,6 +49,10 @@ def _copy(target: Path) -> None:
     found: dict[str, metadata.Distribution] = {}
     _closure("hpcjobs", found)
     del found["hpcjobs"]
+    _copy_packages(found, target)
+
+
+def _copy_packages(found: dict[str, metadata.Distribution], target: Path) -> None:
     packages = Path(sysconfig.get_path("purelib"))
     for distribution in found.values():
         for file in distribution.files or ():
@@ -96,6 +100,15 @@ def installed(slurm: Callable[..., str]) -> Iterator[Installed]:
         yield Installed(python, top)
     finally:
         shutil.rmtree(top, ignore_errors=True)
+
+
+def add(installed: Installed, *names: str) -> None:
+    """Install packages beside it that only some of its verbs need."""
+    found: dict[str, metadata.Distribution] = {}
+    for name in names:
+        _closure(name, found)
+    if not (installed.folder / "lib" / names[0]).exists():
+        _copy_packages(found, installed.folder / "lib")
 
 
 @dataclass(frozen=True)
