@@ -403,8 +403,8 @@ err| error: x is a parameter and a variable of the job (--env)
 err|
 err| hint: leave out one of them
 exit 2
-$ hpcjob sweep --grid x=1,2 -- ./solve '{x:d4}'
-err| error: {x:d4}: the value 1 cannot be written so: Invalid format specifier 'd4' for object of type 'int'
+$ hpcjob sweep --grid x=1,2 -- ./solve '{x:.3d}'
+err| error: {x:.3d}: the value 1 cannot be written so: Precision not allowed in integer format specifier
 err|
 err| hint: formats are Python's: {x:05d} for whole numbers, {x:.3f} for others; or {x}
 exit 2

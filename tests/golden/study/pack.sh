@@ -21,6 +21,7 @@ hpcjob_now() { # bash before 5.0 has whole seconds; some languages write fractio
 }
 hpcjob_caught() { # the scheduler may have told this script alone, so the program is told
   hpcjob_signal=$1
+  true >|"$HPCJOB_CLAIMS/stop" # for a process that was just begun: before it is itself, it would miss the signal
   case $1/$hpcjob_copies in 10/1 | 12/1 | 24/1) # by these timeout would end, without the program
     pkill -"$1" -P "${hpcjob_children[0]:-0}" && return ;;
   esac
@@ -81,6 +82,7 @@ hpcjob_room() { # for a file, the folder that it is in
   [[ $1 != */* || -d ${1%/*}/ ]] || mkdir -p -- "${1%/*}/" || exit 73
 }
 hpcjob_run() { # in a process of its own, which becomes the program
+  [[ ! -e $HPCJOB_CLAIMS/stop ]] || exit 143
   umask "$hpcjob_umask"
   hpcjob_log=/home/ada/jobs/drag/log/"$((HPCJOB_POINT / 1000))/$HPCJOB_POINT.log"
   hpcjob_room "$hpcjob_log"
@@ -94,6 +96,7 @@ hpcjob_run() { # in a process of its own, which becomes the program
 
 export HPCJOB_POINT
 for ((hpcjob_row = 0; hpcjob_row < hpcjob_count && hpcjob_signal == 0; hpcjob_row++)); do
+  [[ ! -e $HPCJOB_CLAIMS/stop ]] || break
   hpcjob_claim=$HPCJOB_CLAIMS/$hpcjob_row
   [[ -e $hpcjob_claim ]] && continue
   set -C # noclobber: of those that make the file, only one can, and has the point
