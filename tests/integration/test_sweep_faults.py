@@ -77,6 +77,17 @@ def lose_node(slurm: Callable[..., str]) -> Iterator[Callable[[str], None]]:
     slurm("up")
 
 
+def put_back(run: Runner, task: str) -> None:
+    """Wait until Slurm has put a task back into the queue, and let it begin, which would be in two minutes."""
+    for _ in range(600):
+        if "Restarts=1" in command("scontrol", "show", "job", task):
+            break
+        run.service.sleep(0.1)
+    else:
+        raise AssertionError(f"{task} is not put back")
+    command("scontrol", "update", f"jobid={task}", "StartTime=now")
+
+
 @pytest.mark.parametrize("requeue", [False, True])
 def test_a_node_is_lost(run: Runner, lose_node: Callable[[str], None], home: Path, requeue: bool) -> None:
     script = 'echo begun >>"begun.$i"; [[ $i != 2 || -e go ]] || exec sleep 300'
@@ -86,8 +97,8 @@ def test_a_node_is_lost(run: Runner, lose_node: Callable[[str], None], home: Pat
     (job,) = run.service.refresh(run.service.store.jobs_of(study.id), force=True).records
     (home / "go").touch()
     lose_node(job.node_list)
-    if requeue:  # Slurm would begin it again after two minutes
-        command("scontrol", "update", f"jobid={job.native_id}_0", "StartTime=now")
+    if requeue:
+        put_back(run, f"{job.native_id}_0")
     now = run.over(study)
     assert now.points.states == [S.DONE] * 4
     assert len(now.jobs) == (1 if requeue else 2)
@@ -117,8 +128,8 @@ def test_the_time_of_a_pack_is_over(run: Runner, home: Path) -> None:
 
 # ------------------------------------------------------------------------------- what a point sees
 
-NAMES = ("PATH", "PS4", "BASH_ENV", "HOSTNAME", "LC_ALL", "SLURM_JOB_ID", "n", "i")
-REFUSED = ("IFS", "UID", "OPTIND", "SECONDS", "SHELLOPTS", "HPCJOB_POINT", "point")
+NAMES = ("PS4", "BASH_ENV", "HOSTNAME", "LC_ALL", "SLURM_JOB_ID", "n", "i")
+REFUSED = ("PATH", "IFS", "UID", "OPTIND", "SECONDS", "SHELLOPTS", "HPCJOB_POINT", "point")
 VALUES = (
     "it's", 'say "hi"', "two\nlines", "\n", "ends in a line\n", "tab\there", "  spaces  ", "", "ü€🙂", "back\\slash\\",
     "\\n", "$HOME", "`id`", "$(id)", "*", "~", "#", "!", "%s%b", "-n", "a,b;c", "=", "\x01\x7f", "é" * 3000,
