@@ -98,8 +98,12 @@ def _settle_array(record: JobRecord, told: JobStatus | None, ends: Ends | None) 
             written = read_exit_file(folder.exit_file(index), record.native_id)
         if written:
             codes[index] = written.exit_code or 0
-        if state is None and index in unwanted and (not written or written.signal):
+        # A program that is told to end may end with any code; times of ends are whole seconds.
+        by_request = bool(written and written.exit_code and 0 < record.cancelled <= written.ended + 1)
+        if state is None and index in unwanted and (not written or written.signal or by_request):
             # Slurm drops a task that was cancelled before its start from the queue at once.
+            states[index] = JobState.CANCELLED
+        elif state is JobState.FAILED and by_request:
             states[index] = JobState.CANCELLED
         elif state is None:
             states[index] = written.state if written else JobState.UNKNOWN
@@ -141,7 +145,8 @@ def settle_lost(record: JobRecord, status: JobStatus, remembered: Mapping[str, J
         for index, state in states.items():
             open_end = state is JobState.UNKNOWN or (state.final and state is not JobState.DONE)
             ended_before = index in before and before[index].final
-            if open_end and not ended_before and index in known and known[index].final:
+            cancelled = state is JobState.CANCELLED and known.get(index) is JobState.FAILED
+            if open_end and not ended_before and index in known and known[index].final and not cancelled:
                 states[index] = known[index]
         tasks = Tasks.build(states, {int(index): code for index, code in status.tasks.codes.items()})
         return replace(status, state=tasks.overall(), tasks=tasks)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hpcjobs import ends
-from hpcjobs.record import JobRecord, JobState, JobStatus
+from hpcjobs.record import JobRecord, JobState, JobStatus, Tasks
 
 S = JobState
 
@@ -96,3 +96,21 @@ def test_tasks_of_a_cancelled_array_that_were_ended_by_a_signal_did_not_fail(rec
         tasks = ends.settle(replace(array, **change), None).tasks
         assert tasks is not None
         assert tasks.states == states
+
+
+@pytest.mark.parametrize(("end", "state"), [(99, S.FAILED), (100, S.CANCELLED), (140, S.CANCELLED)])
+def test_a_task_that_ends_after_its_cancellation_was_cancelled_whatever_its_code(
+    record: JobRecord, end: int, state: JobState
+) -> None:
+    array = replace(record, array="0-1", cancelled=101.0)
+    Path(record.folder, "exit.0").write_text(f"code=1\nsignal=0\nstart=1\nend={end}\nhost=n1\nid=12.server\n")
+    for tasks in (Tasks({"failed": "0", "running": "1"}), Tasks({"running": "1"})):
+        # A task that has left the queue, and one that the queue calls failed.
+        found = ends.settle(array, JobStatus(S.RUNNING, tasks=tasks)).tasks
+        assert found
+        assert found.each() == {0: state, 1: S.RUNNING}
+    left = JobStatus(S.CANCELLED, tasks=Tasks({"cancelled": "0-1"}))
+    memory = JobStatus(S.FAILED, tasks=Tasks({"failed": "0", "timeout": "1"}))
+    lost = ends.settle_lost(array, left, {"12.server": memory}, 200.0).tasks
+    assert lost
+    assert lost.each() == {0: S.CANCELLED, 1: S.TIMEOUT}
