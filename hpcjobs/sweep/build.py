@@ -5,6 +5,7 @@ from __future__ import annotations
 import numbers
 import re
 from dataclasses import asdict, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -194,24 +195,28 @@ def check_places(study: StudyRecord, points: Points) -> None:
         UsageError: says which.
     """
     before = study.points - len(points)
-    new = [{**points.row(place), command.POINT: before + place} for place in range(len(points))]
+
+    def new() -> Iterator[dict[str, Value]]:
+        return ({**points.row(place), command.POINT: before + place} for place in range(len(points)))
+
     if study.place:
         command.check_folder(study.place)
     if study.place and {"str", "mixed"} & set(study.kinds):
-        command.check_folders(command.fill(study.place, row) for row in new)
+        command.check_folders(command.fill(study.place, row) for row in new())
     for pattern, what, option in ((study.place, "folder", "--folder"), (study.log, "log", "-o")):
         if pattern and not command.is_numbered(pattern, study.names):
             old = ({**row, command.POINT: n} for n, row in table.values(study, range(before)).items())
-            command.check_apart((command.fill(pattern, row) for row in (*old, *new)), what, option)
+            command.check_apart((command.fill(pattern, row) for row in chain(old, new())), what, option)
 
 
 # ---------------------------------------------------------------------------------------- packing
 
 
 def _single(spec: JobSpec) -> bool:
-    """Whether a point is a program of one process, without GPUs."""
-    ranks = max(spec.ntasks or 1, spec.ntasks_per_node or 1, spec.nodes or 1)
-    return ranks == 1 and not spec.gpus_per_node
+    """Whether a point is a program of one process, without GPUs; nodes without a number of ranks are filled."""
+    fills = spec.nodes is not None and spec.ntasks is None and spec.ntasks_per_node is None
+    ranks = spec.ntasks or (spec.nodes or 1) * (spec.ntasks_per_node or 1)
+    return ranks == 1 and not fills and not spec.gpus_per_node
 
 
 def _alone(study: StudyRecord, spec: JobSpec) -> bool:
@@ -291,7 +296,7 @@ def _task(study: StudyRecord, ready: Ready, new: Round, words: Sequence[str | sh
     )
     if _copies(study, ready) or study.workers == 1:
         return _bare(ready, replace(spec, cpus_per_task=(spec.cpus_per_task or 1) * study.workers))
-    return _bare(ready, replace(spec, nodes=1, ntasks=study.workers))
+    return _bare(ready, replace(spec, nodes=1, ntasks=study.workers, ntasks_per_node=None))
 
 
 def _pack_time(study: StudyRecord, ready: Ready, spec: JobSpec) -> Duration | None:
@@ -339,8 +344,8 @@ def job(
     if after:
         wait = ready.scheduler.dependency("afterany", [after.native_id])
         dependency = ",".join(filter(None, (dependency, wait)))
-    time = planning.with_defaults(_with_more(ready.spec, new), ready.site).time
-    limit = int(time or 0) if study.pack > 1 else 0
+    point = planning.with_defaults(_with_more(ready.spec, new), ready.site)
+    limit = int(point.time or 0) if study.pack > 1 else 0
     part = StudyPart(study.folder, study.id, piece.first, study.pack, piece.rows, limit)
     at_once = f"%{lane.limit}" if lane.limit else ""
     logs = str(own.root).replace("%", "%%") + "/task.%a.log"
@@ -349,10 +354,10 @@ def job(
     # What waits for its owner is the study as it was asked for, not what is sent in its course.
     held = one.spec.hold and new.why == "design"
     one = replace(one, spec=replace(one.spec, hold=held, array=f"0-{tasks - 1}{at_once}", output=logs, error=logs))
-    alone = _alone(study, planning.with_defaults(ready.spec, ready.site))
     script, rows_of = folder.script(new.script or piece.round), folder.table(piece.round)
     words = pointscript.launch_words(str(script), str(rows_of), part, workers=_copies(study, ready))
-    task = _task(study, asked, new, words).decide() if study.pack > 1 else None
+    time = _pack_time(study, ready, point) if study.pack > 1 else point.time
+    task = _task(study, asked, new, words).decide() if _alone(study, point) else None
     launch: tuple[tuple[str | shell.Shell, ...], ...] = (tuple(words),)
     if task and task.launcher == "srun":
         starter, *rest = task.launch
@@ -363,21 +368,19 @@ def job(
         changed = replace(
             decided,
             command=tuple(study.spec["command"]),
-            launch=launch if alone else (tuple(words),),
+            launch=launch,
+            time=time,
             env=fixed,
             study=part,
         )
         if task is None:
             return changed
-        if not alone:
-            return replace(changed, time=task.time)
         return replace(
             changed,
             shape=task.shape,
             nodes_asked=task.nodes_asked,
             mem=task.mem,
             mem_per_cpu=task.mem_per_cpu,
-            time=task.time,
             launcher=task.launcher,
             each_node=(),
         )

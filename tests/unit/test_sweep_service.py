@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 from collections import Counter
@@ -98,7 +99,7 @@ class Lab:
     def spec(self, count: int = 10, first: int = 0, **more: Any) -> StudySpec:
         job = {
             name: more.pop(name)
-            for name in ("time", "mem", "mem_per_cpu", "ntasks", "env", "image", "hold")
+            for name in ("time", "mem", "mem_per_cpu", "nodes", "ntasks", "ntasks_per_node", "env", "image", "hold")
             if name in more
         }
         asked = JobSpec(command=("solve", "{x}"), workdir=str(self.home), **job)
@@ -267,6 +268,26 @@ def test_as_many_of_a_pack_run_at_once_as_a_node_has_room_for(lab: Lab, asked: d
     assert (
         lab.sweeps.prepare(lab.spec(10, **{"pack": 8, **asked}), site_file=str(lab.site_file)).record.workers == workers
     )
+
+
+@pytest.mark.parametrize("pack", [1, 8])
+@pytest.mark.parametrize(
+    ("asked", "srun"),
+    [
+        ({}, []), ({"ntasks": 1}, []), ({"nodes": 1, "ntasks": 1}, []), ({"nodes": 1, "ntasks_per_node": 1}, []),
+        ({"ntasks_per_node": 1}, []),
+        ({"nodes": 1}, ["4"]), ({"nodes": 2}, ["8"]), ({"ntasks": 2}, ["2"]), ({"nodes": 2, "ntasks_per_node": 1}, ["2"]),
+    ],
+)  # fmt: skip
+def test_a_point_of_several_ranks_has_a_launcher(lab: Lab, asked: dict[str, int], srun: list[str], pack: int) -> None:
+    lab.site_file.write_text(f"{lab.site_file.read_text()}launcher: {{kind: srun}}\n")
+    study = lab.study(3, pack=pack, **asked)
+    script = Path(study.folder, "point-1.sh").read_text()
+    assert re.findall(r"\bsrun .*--ntasks=(\d+)", script) == srun
+    assert study.workers == (1 if srun or pack == 1 else 4)
+    (job,) = lab.service.store.jobs_of(study.id)
+    places = re.findall(r"^#SBATCH --n\S+=(\d+)$", Path(job.folder, "job.sh").read_text(), re.MULTILINE)
+    assert math.prod(map(int, places)) == int(srun[0] if srun else study.workers)
 
 
 def test_nodes_are_asked_about_where_the_site_is_silent(lab: Lab) -> None:
