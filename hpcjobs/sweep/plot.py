@@ -155,7 +155,8 @@ def draw_text(
 ) -> str:
     """A plot of `height` lines of at most `width` characters, but not less than it needs.
 
-    One series is drawn in braille dots if `unicode` is set; several have marks of their own, and a legend.
+    One series of many points is drawn in braille dots if `unicode` is set; of few, a dot is hard to see. Several have
+    marks of their own, and a legend.
     `colour` paints a character of the series of a number. Log axes need numbers above 0, as `series` leaves them.
 
     Raises:
@@ -168,7 +169,8 @@ def draw_text(
     columns = max(width - up.widest - 2, _LEAST_CELLS)
     across = _axis([h for each in series for h in each.x], columns, max(columns // 12, 2), log=log_x)
     marks = _UNICODE_MARKS if unicode else _ASCII_MARKS
-    cells = _dotted(series[0], across, up) if unicode and not several else _marked(series, across, up, marks)
+    dense = unicode and not several and 2 * len(series[0].x) > columns
+    cells = _dotted(series[0], across, up) if dense else _marked(series, across, up, marks)
     paint = colour or (lambda text, _: text)
     grid = ["".join(paint(*cells[c, r]) if (c, r) in cells else " " for c in range(columns)) for r in range(rows)]
     lines = [_fit(y, width), *_framed(grid, across, up, unicode=unicode)]

@@ -120,6 +120,21 @@ def test_marks_and_axes_in_unicode() -> None:
     """)
 
 
+def test_few_points_have_marks_that_can_be_seen() -> None:
+    few = Series([0.0, 1.0, 2.0], [0.0, 1.0, 4.0], "")
+    assert draw_text([few], width=24, height=9, x="n", y="cost", unicode=True) == drawn("""
+    cost
+    4 ┤                    ●
+      │
+    2 ┤
+      │          ●
+    0 ┤●
+      └┬─────────┬─────────┬
+       0         1         2
+                 n
+    """)
+
+
 def test_one_series_in_braille() -> None:
     times = [step / 10 for step in range(63)]
     wave = Series(times, [math.sin(time) for time in times], "")
