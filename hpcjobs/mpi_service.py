@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hpcjobs import containers, paths
 from hpcjobs.errors import HpcjobError, PlanError, SiteError, StoreError
 from hpcjobs.mpi import facts
+from hpcjobs.mpi.decide import family
 from hpcjobs.mpi.facts import MpiHost, MpiImage
 from hpcjobs.mpi.settle import Known
 
@@ -188,12 +189,13 @@ class Mpi:
     def known(self, spec: JobSpec, image: ImageFacts, folder: Path) -> tuple[Known | None, str]:
         """What planning needs to know, and if it cannot, why not; `folder` is where links are kept.
 
-        Nothing is looked at for a job without an image, or of one rank alone.
+        Nothing is looked at for a job without an image. One of a single rank is planned if its MPI is Open MPI and srun
+        would start it: it would ask srun for the other ranks, and end.
 
         Raises:
             PlanError, SiteError: as of `locked`.
         """
-        if image.kind == "none" or spec.mpi == "none" or not _many(spec):
+        if image.kind == "none" or spec.mpi == "none" or not (_many(spec) or self._asks_srun(spec, image)):
             return None, ""
         if image.kind == "reference" and self._site.mpi.runtime_option:
             return Known(MpiImage(path=image.path), None, str(folder)), ""
@@ -208,6 +210,14 @@ class Mpi:
             return None, f"{error.message}; {error.hint}" if error.hint else error.message
         proven = frozenset(entry.name for entry in _entries(folder) if entry.name.startswith("proven-"))
         return Known(seen, host, str(folder), proven), ""
+
+    def _asks_srun(self, spec: JobSpec, image: ImageFacts) -> bool:
+        if (spec.launcher or self._site.launcher.kind) != "srun" or image.kind == "reference" or image.encrypted:
+            return False
+        try:
+            return family(self.image(spec, image)) == "openmpi"
+        except HpcjobError:  # most jobs of one rank have no MPI, and lack nothing
+            return False
 
 
 def _deciding(command: Sequence[str]) -> Sequence[str]:

@@ -137,6 +137,14 @@ def test_without_a_lock_file_this_machine_is_looked_at(world: World) -> None:
     assert_found_each_other(world.output(done), HOSTS_OWN, ranks=2)
 
 
+def test_one_rank_needs_no_options(world: World) -> None:
+    mpich, open_mpi = at_once(
+        lambda: world.runs("bookworm-mpich", "--", HELLO),
+        lambda: world.runs("bookworm-openmpi", "--", HELLO),
+    )
+    assert [line.partition(" on ")[0] for line in mpich + open_mpi] == ["rank 0 of 1"] * 2
+
+
 def test_ways_that_are_asked_for(world: World) -> None:
     hybrid, inside, none = at_once(
         lambda: world.submit("trixie-mpich", *TWO_BY_TWO, "--mpi", "hybrid", "--", HELLO),

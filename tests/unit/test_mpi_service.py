@@ -24,7 +24,7 @@ from hpcjobs.process import Completed
 from hpcjobs.site import mpilock
 from tests import mpi_facts
 from tests.mpi_elf import build
-from tests.unit.test_mpi_image import LIB, MPICH, app, tree
+from tests.unit.test_mpi_image import LIB, MPICH, OPEN_MPI, app, tree
 
 HOST = mpi_facts.host(mpi_facts.DEBIAN)
 TWO = JobSpec(command=("/opt/solve",), image="app", ntasks=2)
@@ -413,6 +413,18 @@ def test_nothing_is_looked_at_without_an_image(lab: Lab, looks: list[str]) -> No
 def test_nodes_or_a_way_that_was_asked_for_are_reason_enough(lab: Lab, looks: list[str], spec: JobSpec) -> None:
     assert known(lab, spec)[0]
     assert (len(looks), len(lab.probes)) == (1, 1)
+
+
+def test_one_rank_of_open_mpi_is_planned_where_srun_would_start_it(lab: Lab, looks: list[str]) -> None:
+    one, srun = replace(TWO, ntasks=None), lab.mpi(launcher=LauncherConfig(kind="srun"))
+    assert known(lab, one, srun) == (None, "")
+    assert (len(looks), lab.probes) == (1, []), "MPICH finds itself"
+    (lab.home / "image" / LIB / "libmpi.so.40").write_bytes(OPEN_MPI)
+    (lab.home / "image/opt/solve").write_bytes(app("libmpi.so.40"))
+    found, why = known(lab, one, srun, stamp="2.2")
+    assert (found.image.program.family, found.host, why) == ("openmpi", HOST, "")
+    assert known(lab, replace(one, launcher="none"), srun) == (None, "")
+    assert known(lab, one, srun, encrypted=True) == (None, "")
 
 
 def test_what_cannot_be_seen_is_left_to_the_launcher(lab: Lab, looks: list[str]) -> None:
