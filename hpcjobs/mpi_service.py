@@ -189,14 +189,16 @@ class Mpi:
     def known(self, spec: JobSpec, image: ImageFacts, folder: Path) -> tuple[Known | None, str]:
         """What planning needs to know, and if it cannot, why not; `folder` is where links are kept.
 
-        Nothing is looked at for a job without an image. One of a single rank is planned if its MPI is Open MPI and srun
-        would start it: it would ask srun for the other ranks, and end.
+        Nothing is looked at for a job without an image. Of one of a single rank, that says no more, the host is not:
+        the image may have Open MPI, which under srun would ask for the other ranks, and end.
 
         Raises:
             PlanError, SiteError: as of `locked`.
         """
-        if image.kind == "none" or spec.mpi == "none" or not (_many(spec) or self._asks_srun(spec, image)):
+        if image.kind == "none" or spec.mpi == "none":
             return None, ""
+        if not _many(spec):
+            return self._of_one_rank(spec, image, folder), ""
         if image.kind == "reference" and self._site.mpi.runtime_option:
             return Known(MpiImage(path=image.path), None, str(folder)), ""
         if image.kind == "reference" or image.encrypted:
@@ -211,13 +213,14 @@ class Mpi:
         proven = frozenset(entry.name for entry in _entries(folder) if entry.name.startswith("proven-"))
         return Known(seen, host, str(folder), proven), ""
 
-    def _asks_srun(self, spec: JobSpec, image: ImageFacts) -> bool:
-        if (spec.launcher or self._site.launcher.kind) != "srun" or image.kind == "reference" or image.encrypted:
-            return False
+    def _of_one_rank(self, spec: JobSpec, image: ImageFacts, folder: Path) -> Known | None:
+        if spec.launcher or self._site.launcher.kind != "srun" or image.kind == "reference" or image.encrypted:
+            return None
         try:
-            return family(self.image(spec, image)) == "openmpi"
+            seen = self.image(spec, image)
         except HpcjobError:  # most jobs of one rank have no MPI, and lack nothing
-            return False
+            return None
+        return Known(seen, None, str(folder)) if family(seen) == "openmpi" else None
 
 
 def _deciding(command: Sequence[str]) -> Sequence[str]:

@@ -116,19 +116,27 @@ def decide(question: Question) -> Decision:
         return _decide_either(question, question.image.program)
     if plain := _plain(question):
         return plain
+    if question.ntasks == 1 and not question.host and _asks_srun(question):
+        return Decision(chosen=Option(mode="hybrid", type=question.default, why=_ONE_RANK, alone=True))
     if not _known(question):
         return _unknown(question)
     options = [each(question) for each in _order(question)]
     chosen = next((each for each in options if each.open), None)
     if chosen is None:
         if question.ntasks == 1:
-            # One rank alone finds itself. Open MPI that srun started would ask it for the others, and end.
-            alone = family(question.image) == "openmpi" and question.launcher == "srun"
-            chosen = Option(mode="hybrid", why="one rank needs nobody to find the others", alone=alone)
+            chosen = Option(mode="hybrid", why=_ONE_RANK, alone=_asks_srun(question))
             return Decision(chosen=chosen, others=tuple(options))
         chosen = Option(mode="none", open=False, why=_copies(question))
     others = tuple(each for each in options if each is not chosen)
     return Decision(chosen=chosen, others=others, warnings=chosen.warnings, sure=_program_known(question.image))
+
+
+_ONE_RANK = "one rank needs nobody to find the others"
+
+
+def _asks_srun(question: Question) -> bool:
+    """Whether the program, which may well be one rank alone, would ask the launcher for others, and end."""
+    return family(question.image) == "openmpi" and question.launcher == "srun"
 
 
 def _decide_either(question: Question, program: Program) -> Decision:

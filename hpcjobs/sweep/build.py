@@ -267,14 +267,24 @@ def _with_more(spec: JobSpec, new: Round) -> JobSpec:
 
 
 def _point(study: StudyRecord, ready: Ready, new: Round) -> Ready:
-    """What one point is. A single process needs no launcher, and a scheduler no step for each of a hundred thousand."""
+    """What one point is. A single process needs no launcher, and a scheduler no step for each of a hundred thousand.
+
+    Raises:
+        PlanError: a way of MPI is asked for, for processes without a launcher.
+    """
     spec = _with_more(ready.spec, new)
     asked = planning.with_defaults(spec, ready.site)
-    free = not asked.launcher and ready.runtime.name not in _THROUGH_SRUN
-    if _single(asked) and (study.pack > 1 or free):
-        alone = launchers.get(LauncherConfig(kind="none"))
-        return replace(ready, spec=replace(spec, mpi="auto"), launcher=alone)
-    return replace(ready, spec=spec)
+    plain = asked.mpi in ("auto", "none")
+    free = plain and not asked.launcher and ready.runtime.name not in _THROUGH_SRUN
+    if not (_single(asked) and (study.pack > 1 or free)):
+        return replace(ready, spec=spec)
+    if not plain:
+        raise PlanError(
+            f"--mpi {asked.mpi} is about what a launcher starts, and it starts no point of one process in a pack",
+            hint="leave it out",
+        )
+    alone = launchers.get(LauncherConfig(kind="none"))
+    return replace(ready, spec=replace(spec, mpi="auto"), launcher=alone, mpi=None)
 
 
 def _task(study: StudyRecord, ready: Ready, new: Round, words: Sequence[str | shell.Shell]) -> Ready:

@@ -312,6 +312,11 @@ def test_one_rank_of_open_mpi_is_not_started_by_an_srun_that_it_cannot_ask() -> 
     asked = ask(TRIXIE_OMPI, host(), types=("none", "pmi2"), nodes=1, ntasks=1)
     assert decide(asked).chosen.alone
     assert not decide(replace(asked, ntasks=2)).chosen.open
+    # Nobody looked at the host: what srun offers is not asked for.
+    unseen = replace(asked, host=None)
+    assert [decide(replace(unseen, types=types)).chosen.alone for types in ((), ("pmix",), ("pmi2",))] == [True] * 3
+    assert not decide(replace(unseen, image=TRIXIE)).chosen.alone
+    assert not decide(replace(unseen, launcher="mpirun")).chosen.alone
     assert not decide(ask(TRIXIE, host(), types=("none",), nodes=1, ntasks=1)).chosen.alone
 
 

@@ -422,7 +422,9 @@ def test_one_rank_of_open_mpi_is_planned_where_srun_would_start_it(lab: Lab, loo
     (lab.home / "image" / LIB / "libmpi.so.40").write_bytes(OPEN_MPI)
     (lab.home / "image/opt/solve").write_bytes(app("libmpi.so.40"))
     found, why = known(lab, one, srun, stamp="2.2")
-    assert (found.image.program.family, found.host, why) == ("openmpi", HOST, "")
+    assert (found.image.program.family, found.host, why) == ("openmpi", None, "")
+    assert lab.probes == []
+    assert known(lab, replace(one, launcher="srun"), srun, stamp="2.2") == (None, ""), "it is asked for"
     assert known(lab, replace(one, launcher="none"), srun) == (None, "")
     assert known(lab, one, srun, encrypted=True) == (None, "")
 

@@ -16,6 +16,8 @@ import pytest
 from hpcjobs import paths, studies
 from hpcjobs.errors import NotFoundError, PlanError, RefusedError, StoreError, UnreachableError, UsageError
 from hpcjobs.model import JobSpec
+from hpcjobs.mpi.settle import Known
+from hpcjobs.mpi_service import Mpi
 from hpcjobs.paths import StudyFolder
 from hpcjobs.process import Completed
 from hpcjobs.record import JobRecord, JobState
@@ -28,6 +30,7 @@ from hpcjobs.sweep.spec import StudySpec
 from hpcjobs.sweep_service import Sent, Sweeps
 from hpcjobs.testing import Clock, FakeSlurm
 from hpcjobs.units import Duration, Memory
+from tests import mpi_facts
 
 S = JobState
 SITE = """\
@@ -244,6 +247,7 @@ def test_the_site_file_may_know_the_limits(lab: Lab) -> None:
         ({"folder": "runs/{point}", "command": ("./solve",)}, "there is no ./solve in it"),
         ({"pack": 8, "workers": 6}, "a node has room for 4 points at a time, and --workers asks for 6"),
         ({"pack": 4, "workers": 2, "ntasks": 2}, "points that use several ranks or GPUs run one after the other"),
+        ({"pack": 4, "mpi": "bind"}, "--mpi bind is about what a launcher starts"),
     ],
 )  # fmt: skip
 def test_what_no_study_can_be(lab: Lab, asked: dict[str, Any], message: str) -> None:
@@ -288,6 +292,25 @@ def test_a_point_of_several_ranks_has_a_launcher(lab: Lab, asked: dict[str, int]
     (job,) = lab.service.store.jobs_of(study.id)
     places = re.findall(r"^#SBATCH --n\S+=(\d+)$", Path(job.folder, "job.sh").read_text(), re.MULTILINE)
     assert math.prod(map(int, places)) == int(srun[0] if srun else study.workers)
+
+
+@pytest.mark.parametrize("asked", [{}, {"nodes": 1, "ntasks": 1}])
+def test_a_process_alone_has_its_images_own_mpi(
+    lab: Lab, asked: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtimes = "runtimes: [{kind: apptainer, version: 1.3.4}]"
+    lab.site_file.write_text(f"{lab.site_file.read_text()}launcher: {{kind: srun}}\n{runtimes}\n")
+    (lab.home / "image/bin").mkdir(parents=True)
+    found = Known(mpi_facts.TRIXIE, mpi_facts.host(mpi_facts.DEBIAN), str(lab.home / ".mpi"))
+    monkeypatch.setattr(Mpi, "known", lambda *_: (found, ""))
+    one, two = (
+        lab.study(2, image=str(lab.home / "image"), **asked),
+        lab.study(2, image=str(lab.home / "image"), ntasks=2),
+    )
+    alone, together = (Path(study.folder, "point-1.sh").read_text() for study in (one, two))
+    assert "apptainer exec" in alone
+    assert not re.search(r"srun|hpcjob/", alone.partition("exec env")[2])
+    assert re.search(r"srun .*\n.*hpcjob/", together.partition("exec env")[2])
 
 
 def test_nodes_are_asked_about_where_the_site_is_silent(lab: Lab) -> None:
