@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 # Seconds for which a wait goes on for a job that left the queue without a word (a late exit file on NFS).
 _LOST = 600.0
-# Seconds that an exit file may come after its job has left the queue.
-_LATE = 30.0
+# Seconds that an exit file, or the line of a point, may come after its job has left the queue.
+LATE = 30.0
 
 
 def written_by_studies(records: Iterable[JobRecord]) -> dict[str, Ends]:
@@ -156,7 +156,7 @@ def settle_lost(record: JobRecord, status: JobStatus, remembered: Mapping[str, J
         return replace(memory, exit_code=status.exit_code, signal=status.signal or memory.signal, ended=status.ended)
     never_ran = status.state is JobState.UNKNOWN and not (record.started or status.started)
     # One that had to be killed writes no end; a late exit file is waited for.
-    killed = status.state is JobState.UNKNOWN and now - record.cancelled > _LATE
+    killed = status.state is JobState.UNKNOWN and now - record.cancelled > LATE
     if record.cancelled and (status.signal or never_ran or killed):
         return replace(status, state=JobState.CANCELLED)
     # A job that was told to end (SIGTERM) when its time was over, on a cluster without accounting.

@@ -142,13 +142,9 @@ def tasks_of(now: Known, numbers: Iterable[int]) -> list[Selected]:
     return [Selected(jobs[job], tuple(tasks)) for job, tasks in found.items()]
 
 
-# Seconds that the record of a point may come after the scheduler's word that its task ended: over NFS.
-_LATE = 30.0
-
-
 def _is_settled(job: JobRecord, clock: float) -> bool:
     """Whether no end of its points comes any more."""
-    return ends.is_over(job, clock) and clock - job.ended > _LATE
+    return ends.is_over(job, clock) and clock - job.ended > ends.LATE
 
 
 def comes_to_nothing(now: Known, number: int, clock: float) -> bool:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from hpcjobs.sweep.results import ResultTable, Value
+    from hpcjobs.sweep.results import ResultTable
+    from hpcjobs.sweep.values import Value
 
 _ASCII_MARKS = "*o+x#@%&abcdefghijklmnpqrstuvwyz"
 _UNICODE_MARKS = "●○■□▲△◆◇▼▽★☆" + _ASCII_MARKS[8:]

@@ -22,7 +22,8 @@ from hpcjobs.units import nearest
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-Value: TypeAlias = "int | float | str | bool"
+    from hpcjobs.sweep.values import Value
+
 Row: TypeAlias = "dict[str, Value | None]"
 
 OWN_COLUMNS = ("point", "state", "exit_code", "seconds", "attempts", "row", "problem")

@@ -9,13 +9,14 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from hpcjobs.sweep.results import as_number, as_text
+from hpcjobs.sweep.state import FAILED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from hpcjobs.sweep.results import PointInfo, Value
+    from hpcjobs.sweep.results import PointInfo
+    from hpcjobs.sweep.values import Value
 
-FAILURES = ("failed", "timeout", "oom", "node_fail")
 _BINS = 5
 
 
@@ -81,7 +82,7 @@ def _summary(parameter: str, value: str, points: Sequence[PointInfo]) -> Summary
         value,
         len(points),
         dict(sorted(states.items())),
-        sum(states[state] for state in FAILURES),
+        sum(states[each.value] for each in FAILED),
         median(times) if times else None,
         fmean(times) if times else None,
         max(times, default=None),

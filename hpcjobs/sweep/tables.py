@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from hpcjobs.sweep.results import ResultTable, Value
+    from hpcjobs.sweep.results import ResultTable
+    from hpcjobs.sweep.values import Value
 
 # The range of a column of integers: 64 bits.
 _INTEGERS = range(-(1 << 63), 1 << 63)
