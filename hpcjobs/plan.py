@@ -269,9 +269,10 @@ def resolve(
     invocation = contained.invocation
     launched = Shape() if inside else shape
     if settled.plan.alone and not invocation.launcher_args:
-        launch = Launch(())
+        launch = Launch((), notes=("not used: Open MPI would ask it for other ranks, and end",))
     else:
-        launch = launcher.command(launched, mpi=kind, extra=invocation.launcher_args)
+        offered = _mpi(spec, site, launcher.name) if settled.plan.alone else kind
+        launch = launcher.command(launched, mpi=offered, extra=invocation.launcher_args)
     canary = _canary(settled, request, runtime, launch)
     return Plan(
         tag=host.tag,

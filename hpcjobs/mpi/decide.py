@@ -117,7 +117,7 @@ def decide(question: Question) -> Decision:
     if plain := _plain(question):
         return plain
     if question.ntasks == 1 and not question.host and _asks_srun(question):
-        return Decision(chosen=Option(mode="hybrid", type=question.default, why=_ONE_RANK, alone=True))
+        return Decision(chosen=Option(mode="hybrid", why=_ONE_RANK, alone=True))
     if not _known(question):
         return _unknown(question)
     options = [each(question) for each in _order(question)]

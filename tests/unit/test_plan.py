@@ -28,7 +28,9 @@ from hpcjobs.model import (
     Shape,
     Site,
 )
+from hpcjobs.mpi.settle import Known
 from hpcjobs.units import Duration, Memory
+from tests import mpi_facts
 
 HOST = HostFacts(cwd="/work", home="/home/u", user="u", arch="x86_64", folder="/jobs/1", tag="abc")
 BARE = ImageFacts("")
@@ -66,7 +68,9 @@ PLAIN = Site(name="plain", scheduler=SchedulerConfig(kind="slurm"), launcher=Lau
 LOCAL = Site(name="local")
 
 
-def resolve(site: Site = SITE, image: ImageFacts = BARE, host: HostFacts = HOST, **asked: Any) -> Plan:
+def resolve(
+    site: Site = SITE, image: ImageFacts = BARE, host: HostFacts = HOST, seen: Known | None = None, **asked: Any
+) -> Plan:
     spec = JobSpec(**{"command": ("./app", "x"), **asked})
     return plan.resolve(
         spec,
@@ -76,6 +80,7 @@ def resolve(site: Site = SITE, image: ImageFacts = BARE, host: HostFacts = HOST,
         runtime=runtimes.get(plan.choose_runtime(spec, site, image)),
         launcher=launchers.get(plan.choose_launcher(spec, site)),
         dependency=spec.dependency.replace("j1", "77"),
+        mpi=seen,
     )
 
 
@@ -118,6 +123,20 @@ def test_launch_is_launcher_runtime_program() -> None:
         ("./app", "x"),
     )
     assert (made.image, made.runtime, made.launcher, made.mpi) == ("/i/app.sif", "apptainer", "srun", "pmix")
+
+
+def test_one_rank_of_open_mpi_is_started_without_srun_but_where_srun_has_the_container() -> None:
+    seen = Known(mpi_facts.BOOKWORM_OMPI, None, "/jobs/.mpi")
+    alone = resolve(both("apptainer"), SIF, seen=seen)
+    assert [group[0] for group in alone.launch][-1] == "./app"
+    assert not [word for group in alone.launch for word in group if "srun" in word or "--mpi" in word]
+    assert (alone.mpi, alone.mpi_plan.binds) == ("", ())
+    assert alone.notes[-2:] == (
+        Note("mpi", "hybrid", "one rank needs nobody to find the others"),
+        Note("srun", "not used: Open MPI would ask it for other ranks, and end", ""),
+    )
+    assert resolve(both("pyxis"), SQUASHFS, seen=seen).launch[0][:2] == ("srun", "--ntasks=1")
+    assert "--mpi=pmix" in resolve(both("pyxis"), SQUASHFS, seen=seen).launch[0]
 
 
 def test_decisions_are_noted() -> None:
