@@ -228,7 +228,7 @@ def test_a_cancelled_job_leaves_no_container(place: Place) -> None:
     command = ("sh", "-c", f'touch "started.$PMI_RANK"; exec sleep {mark}')
     person("submit", *options, *TWO_BY_TWO, "--", *command, under=under, CONTAINERS_REGISTRIES_CONF=registries)
     until(lambda: len(list(person.folder.glob("started.*"))) == 4)
-    assert len(sleeping(mark)) == 4
+    until(lambda: len(sleeping(mark)) == 4)  # a moment later
     list_own = f"{'podman' if place.runtime == 'podman' else PODMAN_HPC / 'bin/podman-hpc'} ps --all --quiet --filter"
     own = (*list_own.split(), f"label=hpcjob={Path(str(record(person)['script'])).parent.name}.")
     assert person.run(*own, under=under).stdout
@@ -282,7 +282,7 @@ def test_the_entrypoint_of_an_image_from_a_registry(person: Person, world: World
         lambda: run("--runtime", "podman", "--entrypoint"),
         lambda: run("--runtime", "apptainer", "--entrypoint"),
     )
-    assert [output(person, done) for done in dones] == 3 * [["a b $HOME"]]
+    assert [output(person, done) for done in dones] == 3 * [["a b $HOME"]], [done.stderr for done in dones]
     assert ["entrypoint: echo a b $HOME" in done.stderr for done in dones] == [False, True, True]
 
 
