@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
-SHELL_SCRIPTS := demo/run .ci/run hpcjobs/mpi/canary/build $(addprefix tests/cluster/,install slurm image images apptainer podman podman-hpc-setup registry mpi mpi-tree mpi-images mpi-slurm)
+SHELL_SCRIPTS := examples/aws-parallelcluster/enable-pyxis.sh examples/aws-parallelcluster/install-apptainer.sh demo/run .ci/run hpcjobs/mpi/canary/build $(addprefix tests/cluster/,install slurm image images apptainer lmod podman podman-hpc-setup registry mpi mpi-tree mpi-images mpi-slurm)
 
 .PHONY: help venv demo demo-down test check bench clean
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os.path
 import re
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from hpcjobs import shell
@@ -196,13 +197,14 @@ def contain(
     """
     slurm = site.scheduler.kind == "slurm"
     own = wrap(runtime, request)
+    used = (runtime, *(its for *_, its in services))
     made = [_service(one, request, image, its, site, array=array) for one, image, its in services]
     invocations = [own, *(invocation for _, invocation in made)]
     lines = [line for each in invocations for line in (*each.setup, *_on_each_node(each, request.nodes, slurm=slurm))]
     return Contained(
         invocation=own,
         services=tuple(plan for plan, _ in made),
-        modules=tuple(dict.fromkeys(m for r in (runtime, *(its for *_, its in services)) for m in r.config.modules)),
+        modules=tuple(chain.from_iterable(dict.fromkeys(each.config.modules for each in used))),
         setup=tuple(dict.fromkeys(lines)),
         functions={name: body for each in invocations for name, body in each.functions.items()},
         files={name: text for each in invocations for name, text in each.files.items()},

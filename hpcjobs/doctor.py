@@ -123,14 +123,13 @@ def _scheduler(service: Service, site: Site) -> Iterator[Finding]:
 
 
 def _programs(site: Site) -> Iterator[Finding]:
-    from hpcjobs import launchers, runtimes
+    from hpcjobs import launchers, modules, runtimes
 
     chosen = [site.launcher, *site.launchers]
-    commands = [(one.kind, one.command or launchers.program(one), bool(site.modules)) for one in chosen]
+    loaded = bool(modules.brought(site.modules))
+    commands = [(one.kind, one.command or launchers.program(one), loaded) for one in chosen]
     yield from _some("launcher", commands)
-    commands = [
-        (one.kind, one.command or runtimes.program(one), bool(one.modules or site.modules)) for one in site.runtimes
-    ]
+    commands = [(one.kind, one.command or runtimes.program(one), loaded or bool(one.modules)) for one in site.runtimes]
     yield from _some("runtime", commands)
 
 

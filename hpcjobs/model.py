@@ -101,7 +101,7 @@ class JobSpec:
     time: Duration | None = None
     """Walltime limit: 30 (minutes), 2h, 02:00:00, 1-12:00:00."""
     partition: str = ""
-    """Partition (queue)."""
+    """Partition (queue); auto: the one where it would start first."""
     account: str = ""
     """Account (project) that pays."""
     qos: str = ""
@@ -133,7 +133,8 @@ class JobSpec:
     bind: tuple[str, ...] = ()
     """Folders or files of the host to show in the container: SRC, SRC:DST or SRC:DST:ro."""
     modules: tuple[str, ...] = ()
-    """Modules to load, after the site's own."""
+    """Modules to load, after the site's own, and commands as after `module`: [purge, use $HOME/modules, gcc/13.2,
+    swap gcc intel, unload darshan, restore mine]."""
     runtime: str = ""
     """Container runtime, or `none`; by default the site's."""
     launcher: str = ""
@@ -160,12 +161,16 @@ class NodeShape:
 
     cores: int = 0
     """Cores that jobs may use; 0 = not known."""
+    threads: int = 1
+    """Hardware threads of a core, where Slurm counts each as a CPU; `cores` and -c count cores all the same."""
     memory: Memory | None = None
     """Memory that jobs may use."""
     gpus: int = 0
     """GPUs."""
     gpu_type: str = ""
     """Kind of GPU as the scheduler spells it."""
+    gpu_cores: int = 0
+    """Cores that go with each GPU: where a job does not say how many, its ranks share them out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,6 +195,42 @@ class Partition:
     """Shape of its nodes."""
     require: tuple[str, ...] = ()
     """Fields that a job must give here, besides the site's own."""
+    queue: str | None = None
+    """What the scheduler calls it, if not by its name here: two kinds of nodes in one queue. Empty where no partition
+    is named to the scheduler, which goes by the fields in `defaults`."""
+    defaults: dict[str, Any] = field(default_factory=dict)
+    """Fields of a job used here when it does not give them, before the site's: {constraint: gpu, qos: regular}."""
+    account_suffix: str = ""
+    """What the name of the account ends with here; added where it does not."""
+    max_tasks: int = 0
+    """Most tasks of a job array; 0 = no limit of its own."""
+    whole: bool = False
+    """Whether jobs get whole nodes: PBS is asked for all their cores, and what is smaller than a node goes elsewhere in
+    the `partition_order`, if it can."""
+    time_by_nodes: dict[int, Duration] = field(default_factory=dict)
+    """Longest walltime of jobs of up to so many nodes: {16: 2-00:00:00, 64: 36h}."""
+    modules: tuple[str, ...] = ()
+    """Modules that jobs load here, after the site's."""
+    directives: tuple[str, ...] = ()
+    """Directives that scripts get here, after the site's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Qos:
+    """One quality of service and its limits; what is not given is not checked."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    description: str = ""
+    """What it is for, in a few words."""
+    partitions: tuple[str, ...] = ()
+    """Partitions that it is for; empty = any."""
+    max_time: Duration | None = None
+    """Longest walltime; it may be longer than the partition's."""
+    min_nodes: int = 0
+    """Fewest nodes of a job."""
+    max_nodes: int = 0
+    """Most nodes of a job; 0 = no limit of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,7 +240,7 @@ class SchedulerConfig:
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     kind: str = "local"
-    """slurm, pbs or local; plug-ins may add more."""
+    """slurm, pbs or local; lsf for scripts that are only looked at; plug-ins may add more."""
     driver: Literal["command", "api"] = "command"
     """How it is talked to: by its commands, or by its library, where that loads (the commands do the rest)."""
     timeout: float = 30
@@ -209,7 +250,7 @@ class SchedulerConfig:
     poll_interval: float = 5
     """Least seconds between two polls, however many terminals ask."""
     accounting: bool = True
-    """Whether the accounting database may be asked (Slurm: sacct)."""
+    """Whether the accounting database may be asked (Slurm: sacct, sacctmgr)."""
     export: Literal["", "all", "none"] = ""
     """Whether the environment of the submission reaches the job (sbatch --export, qsub -V); by default as users of that
     scheduler know it: all with Slurm and local, none with PBS."""
@@ -236,8 +277,20 @@ class GpuConfig:
 
     kind: Literal["none", "nvidia", "amd", "intel"] = "none"
     """Maker, which decides the runtime's GPU flag."""
-    request: Literal["gpus-per-node", "gres", "gpus-per-task"] = "gpus-per-node"
-    """Directive that asks for them."""
+    request: Literal["gpus-per-node", "gres", "gpus-per-task", "gpus", "none"] = "gpus-per-node"
+    """Directive that asks for them; `gpus` counts those of all nodes; none where the partition brings them."""
+    defaults: dict[str, Any] = field(default_factory=dict)
+    """Fields of jobs with GPUs, used when they do not give them: {partition: gpu, gpu_type: a100}."""
+    rank_options: tuple[str, ...] = ()
+    """Options of the launcher where each rank has a GPU of its own: [--gpus-per-task=1, --gpu-bind=closest]."""
+    node_options: tuple[str, ...] = ()
+    """More of them where such ranks use all GPUs of their nodes, each with the cores that go with its GPU:
+    [--cpu-bind=mask_cpu:…]."""
+    rank_env: dict[str, str] = field(default_factory=dict)
+    """Variables of such ranks; $NAME is expanded in each rank: {ROCR_VISIBLE_DEVICES: $SLURM_LOCALID}."""
+    ranks: Literal["directives", "launcher"] = "directives"
+    """Who is told how many ranks and cores jobs with GPUs have: the scheduler too, or srun alone, where the scheduler
+    wants nodes and GPUs only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,13 +300,14 @@ class LauncherConfig:
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     kind: str = "none"
-    """srun, mpirun (Open MPI), mpiexec (hydra), pals (HPE), none; or auto: the first of `launchers` that is there."""
+    """srun, mpirun (Open MPI), mpiexec (hydra), pals (HPE), jsrun (IBM), none; or auto: the first of `launchers` that
+    is there."""
     command: str = ""
     """Its path, if it is not on PATH by its own name."""
     options: tuple[str, ...] = ()
     """More options, put after hpcjob's own."""
     cpu_bind: str = "cores"
-    """What each rank is bound to: cores, threads, sockets or none."""
+    """What each rank is bound to: cores, threads, sockets or none; empty leaves it to srun, and to its --hint."""
     single: bool = True
     """Whether a job of one rank is started by it too."""
 
@@ -275,6 +329,16 @@ class RuntimeConfig:
     """Modules that bring it."""
     options: tuple[str, ...] = ()
     """More options, put before the image."""
+    mpi_option: str = ""
+    """Option of this runtime that brings the host's MPI; instead of the site's `mpi.runtime_option`. For Shifter,
+    Sarus and podman-hpc."""
+    mpi_gpu_option: str = ""
+    """The same in jobs with GPUs, whose MPI is to take GPU memory: --module=cuda-mpich (Shifter), --cuda-mpi
+    (podman-hpc)."""
+    directives: tuple[str, ...] = ()
+    """Directives of jobs with an image."""
+    annotations: dict[str, str] = field(default_factory=dict)
+    """Annotations of the container, which switch the engine's hooks (ce): {com.hooks.aws_ofi_nccl.enabled: "true"}."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -309,6 +373,9 @@ class MpiConfig:
     lock: str = ""
     """What `hpcjob mpi host` found here (a file, relative to this one); by default NAME.mpi.lock.yaml beside this file.
     Without one, the machine is looked at when the first MPI job is submitted."""
+    prefer: Literal["", "host", "image"] = ""
+    """Whose MPI runs where both could: the host's, bound into the container, or the image's own. By default the host's;
+    with Open MPI, whose versions find each other, the image's."""
     prefixes: tuple[str, ...] = ()
     """Folders of MPIs that no module, PATH or library cache leads to."""
     host: str = ""
@@ -318,13 +385,15 @@ class MpiConfig:
     """What the site's own recipe binds for its MPI: SRC, SRC:DST or SRC:DST:ro; taken instead of what hpcjob finds,
     and checked."""
     env: dict[str, str] = field(default_factory=dict)
-    """Variables of that recipe; LD_LIBRARY_PATH, above all."""
+    """Variables that programs in containers get with the host's MPI, whether hpcjob finds it or `bind` has it, and
+    that others do not: {MPICH_SMP_SINGLE_COPY_MODE: NONE}. They win over hpcjob's own; LD_PRELOAD is joined, and so is
+    LD_LIBRARY_PATH, which is all of it with `bind`."""
     runtime_option: str = ""
     """Option of the container runtime that brings the host's MPI: --module=mpich (Shifter), --mpi (Sarus,
-    podman-hpc)."""
+    podman-hpc). One runtime's own is `mpi_option` there."""
     gpu_library: str = ""
-    """Path of the library to load first in GPU jobs, so that MPI takes GPU memory (Cray: …/libmpi_gtl_cuda.so.0,
-    …/libmpi_gtl_hsa.so.0)."""
+    """Library to load first in GPU jobs, so that MPI takes GPU memory. Its name is looked up beside the Cray MPICH that
+    is bound, in its gtl/lib (libmpi_gtl_cuda.so.0, libmpi_gtl_hsa.so.0); a path is taken as it is."""
     wi4mpi: str = ""
     """Folder of Wi4MPI, which translates between MPICH and Open MPI; used where nothing else works."""
     check: Literal["first", "always", "never"] = "first"
@@ -344,6 +413,8 @@ class DetectConfig:
     """Environment variables, and for each a regular expression that its whole value fits."""
     file: str = ""
     """A file that exists there."""
+    cluster: str = ""
+    """Regular expression that the cluster's name fits: Slurm's ClusterName, the server of PBS."""
     command: str = ""
     """A program that is on PATH there."""
 
@@ -358,22 +429,38 @@ class Site:
     """Name for --site; the file's name."""
     description: str = ""
     """One line for people."""
+    sources: tuple[str, ...] = ()
+    """Documents that the values come from. Where there are any, jobs may go to partitions that are not listed, too."""
+    checked: str = ""
+    """Day on which they were read: 2026-11-22."""
+    unverified: tuple[str, ...] = ()
+    """Values that no document backs, by their paths: [gpu.kind, partitions.gpu]; a path stands for all below it."""
+    retired: str = ""
+    """Since when the machine is gone, and what came after it. Its scripts can be written, and nothing is submitted."""
+    notes: tuple[str, ...] = ()
+    """What people must know or do here that hpcjob cannot do for them."""
     detect: DetectConfig | None = None
     """How to recognise the machine; without it the site must be named."""
     scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
     """The batch system."""
     partitions: dict[str, Partition] = field(default_factory=dict)
     """Partitions by name; empty = not checked."""
+    partition_order: tuple[str, ...] = ()
+    """Partitions for jobs that name none; the first that takes the job: [standard, parallel]."""
+    qos: dict[str, Qos] = field(default_factory=dict)
+    """Limits of qualities of service, by name; those that are not listed are not checked."""
     defaults: dict[str, Any] = field(default_factory=dict)
     """Fields of a job used when it does not give them: {partition: debug, time: 1h}."""
     require: tuple[str, ...] = ()
     """Fields that every job must give: [account, time]."""
     directives: tuple[str, ...] = ()
-    """Directives that every script gets, as the scheduler spells them."""
+    """Directives that every script gets, as the scheduler spells them; {account} in one is the job's account."""
     modules: tuple[str, ...] = ()
-    """Modules that every job loads."""
+    """Modules that every job loads, and commands as after `module`: [purge, use /apps/modules, gcc/13.2,
+    swap gcc intel, unload darshan, restore standard]; $NAME in a `use` is expanded on the node."""
     module_init: str = ""
-    """Line that makes `module` known in a batch shell, where that is not done already."""
+    """Line that makes `module` known in a batch shell; by default $MODULESHOME/init/bash or /etc/profile is read where
+    bash does not know it."""
     env: dict[str, str] = field(default_factory=dict)
     """Environment of every job; $NAME is expanded on the node."""
     gpu: GpuConfig = field(default_factory=GpuConfig)
@@ -695,6 +782,7 @@ class Plan:
     command: tuple[str, ...] = ()
     # Whether the request fixed the shape, or it was filled in: -n without -N leaves the nodes to the scheduler.
     nodes_asked: bool = True
+    node: NodeShape = field(default_factory=NodeShape)  # of the partition, as far as it is known
     mem: Memory | None = None
     mem_per_cpu: Memory | None = None
     time: Duration | None = None
@@ -707,6 +795,8 @@ class Plan:
     gpu_kind: str = "none"
     gpu_type: str = ""
     gpu_request: str = "gpus-per-node"
+    whole_nodes: bool = False
+    ranks_told: bool = True  # whether the scheduler is told how many ranks and cores there are
     exclusive: bool = False
     hold: bool = False
     requeue: bool | None = None
@@ -735,6 +825,13 @@ class Plan:
     notes: tuple[Note, ...] = ()
 
     @property
+    def module_commands(self) -> tuple[tuple[str | Shell, ...], ...]:
+        """What the script runs for `modules`, a line each."""
+        from hpcjobs import modules
+
+        return modules.commands(self.modules)
+
+    @property
     def private_logs(self) -> dict[int, str]:
         """The log files in the job's own folder: file descriptor (1, 2) and name, with its %a."""
         logs = {1: PurePosixPath(self.output), 2: PurePosixPath(self.error)}
@@ -760,15 +857,15 @@ def restore(cls: type[T], data: Mapping[str, Any]) -> T:
     For data of our own that was checked before it was written; keys of a newer version are left out.
     """
     known = {f.name: f.type for f in fields(cls)}  # type: ignore[arg-type]  # a dataclass
-    values = {key: _restored(cls, key, str(known[key]), value) for key, value in data.items() if key in known}
+    values = {key: _restored(key, str(known[key]), value) for key, value in data.items() if key in known}
     return cls(**values)
 
 
-def _restored(cls: type, key: str, annotation: str, value: Any) -> Any:
+def _restored(key: str, annotation: str, value: Any) -> Any:
     if value is None:
         return None
-    if cls is Site and key == "defaults":
-        return {name: _restored(JobSpec, name, _JOB_TYPES.get(name, ""), item) for name, item in value.items()}
+    if key == "defaults":  # of a site, a partition, GPUs
+        return {name: _restored(name, _JOB_TYPES.get(name, ""), item) for name, item in value.items()}
     for name, made in _MADE.items():
         if name not in annotation:
             continue
@@ -777,6 +874,8 @@ def _restored(cls: type, key: str, annotation: str, value: Any) -> Any:
         if annotation.startswith("tuple["):
             return tuple(restore(made, item) for item in value)
         return restore(made, value)
+    if annotation == "dict[int, Duration]":  # JSON has no numbers as keys
+        return {int(part): Duration(item) for part, item in value.items()}
     if "Duration" in annotation:
         return Duration(value)
     if "Memory" in annotation:
@@ -789,6 +888,7 @@ _MADE: dict[str, type] = {
     for made in (
         NodeShape,
         Partition,
+        Qos,
         SchedulerConfig,
         GpuConfig,
         LauncherConfig,

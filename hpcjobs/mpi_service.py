@@ -9,23 +9,23 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpcjobs import containers, paths
+from hpcjobs import containers, destination, paths
 from hpcjobs.errors import HpcjobError, PlanError, SiteError, StoreError
 from hpcjobs.mpi import facts
 from hpcjobs.mpi.decide import family
 from hpcjobs.mpi.facts import MpiHost, MpiImage
-from hpcjobs.mpi.settle import Known
+from hpcjobs.mpi.settle import Known, runtime_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from hpcjobs.image_service import Telling
-    from hpcjobs.model import ImageFacts, JobSpec, MpiPlan, Site
+    from hpcjobs.model import ImageFacts, JobSpec, MpiPlan, RuntimeConfig, Site
     from hpcjobs.process import Runner
 
 LOCK_SUFFIX = ".mpi.lock.yaml"
 # What a cache file must say to be believed; to be raised when the probes find more than before.
-_VERSION = 1
+_VERSION = 2
 # Variables by which the MPI of a shell is chosen: with others, the host is looked at anew.
 _CHOOSING = (
     "PATH", "LD_LIBRARY_PATH", "LOADEDMODULES", "MPI_HOME", "MPI_ROOT", "I_MPI_ROOT", "CRAY_MPICH_DIR", "OPAL_PREFIX",
@@ -186,7 +186,9 @@ class Mpi:
 
     # ------------------------------------------------------------------------------ for a submission
 
-    def known(self, spec: JobSpec, image: ImageFacts, folder: Path) -> tuple[Known | None, str]:
+    def known(
+        self, spec: JobSpec, image: ImageFacts, folder: Path, runtime: RuntimeConfig, *, elsewhere: bool = False
+    ) -> tuple[Known | None, str]:
         """What planning needs to know, and if it cannot, why not; `folder` is where links are kept.
 
         Nothing is looked at for a job without an image. Of one of a single rank, that says no more, the host is not:
@@ -199,7 +201,8 @@ class Mpi:
             return None, ""
         if not _many(spec):
             return self._of_one_rank(spec, image, folder), ""
-        if image.kind == "reference" and self._site.mpi.runtime_option:
+        brought = runtime_option(self._site, runtime, gpus=bool(spec.gpus_per_node))
+        if image.kind == "reference" and brought:
             return Known(MpiImage(path=image.path), None, str(folder)), ""
         if image.kind == "reference" or image.encrypted:
             what = "in the runtime's own store" if image.kind == "reference" else "encrypted"
@@ -207,7 +210,12 @@ class Mpi:
         locked = self.locked()  # a lock file that is damaged is no reason to do without one
         try:
             seen = self.image(spec, image)
-            host = locked or self.host(spec.modules)
+            of_partition = destination.partition_of(spec, self._site).modules
+            if elsewhere and not locked:
+                return Known(
+                    seen, None, str(folder)
+                ), f"this machine is not {self._site.name}: its MPI is not known here"
+            host = locked or self.host((*of_partition, *runtime.modules, *spec.modules))
         except HpcjobError as error:
             return None, f"{error.message}; {error.hint}" if error.hint else error.message
         proven = frozenset(entry.name for entry in _entries(folder) if entry.name.startswith("proven-"))

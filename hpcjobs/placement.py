@@ -51,13 +51,25 @@ def place(request: Request, node: NodeShape, *, fill: bool = True) -> Placement:
         value, least = getattr(request, name), int(name != "gpus_per_node")
         if value is not None and value < least:
             raise PlanError(f"{option} is {value}", hint=f"{least} is the least: {option} {least}")
-    cpus, gpus = request.cpus_per_task or 1, request.gpus_per_node or 0
+    gpus = request.gpus_per_node or 0
+    cpus = request.cpus_per_task or _share(request, node, gpus)
     per_node = _fits(request, node, cpus, gpus)
     if request.nodes is not None or request.ntasks_per_node is not None:
         return _on_nodes(request, per_node if fill else 0, cpus, gpus)
     ntasks = request.ntasks or 1
     nodes = -(-ntasks // per_node) if per_node else 1
     return Placement(Shape(nodes, ntasks, -(-ntasks // nodes), cpus, gpus), nodes_asked=False)
+
+
+def _share(request: Request, node: NodeShape, gpus: int) -> int:
+    """Cores of each rank: its share of those that go with the GPUs."""
+    if request.ntasks_per_node:
+        ranks = request.ntasks_per_node
+    elif request.nodes:
+        ranks = -(-request.ntasks // request.nodes) if request.ntasks else gpus
+    else:  # the scheduler chooses the nodes: at most as many ranks on each as it has GPUs
+        ranks = min(request.ntasks or 1, gpus)
+    return max(1, node.gpu_cores * gpus // max(1, ranks))
 
 
 def _fits(request: Request, node: NodeShape, cpus: int, gpus: int) -> int:

@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import os.path
 import re
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hpcjobs import capabilities, containers, shell
+from hpcjobs import capabilities, containers, modules, shell
 from hpcjobs.containers import below
-from hpcjobs.errors import PlanError, UsageError
+from hpcjobs.destination import (
+    OPTIONS,
+    check_memory,
+    check_required,
+    directives,
+    fixed,
+    goes_to,
+    placed,
+    tasks,
+    with_defaults,
+)
+from hpcjobs.destination import (
+    notes as site_notes,
+)
+from hpcjobs.errors import PlanError
 from hpcjobs.model import (
     ContainerRequest,
     HostFacts,
@@ -28,9 +42,8 @@ from hpcjobs.model import (
     Site,
 )
 from hpcjobs.mpi.decide import MODES
-from hpcjobs.mpi.settle import Job, Settled, offered, settle
-from hpcjobs.placement import Placement, Request, place
-from hpcjobs.units import Memory, nearest, parse_indices
+from hpcjobs.mpi.settle import WITH_OPTION, Job, Settled, offered, runtime_option, settle
+from hpcjobs.units import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,18 +52,7 @@ if TYPE_CHECKING:
     from hpcjobs.mpi.settle import Known
     from hpcjobs.shell import Shell
 
-# What to type for each field; also the fields of one line of text, which end in directives and tables.
-_OPTION = {
-    "name": "-J", "partition": "-p", "account": "-A", "qos": "--qos", "constraint": "-C", "licenses": "-L",
-    "reservation": "--reservation", "gpu_type": "--gpu-type", "array": "-a", "dependency": "-d",
-    "workdir": "-D", "output": "-o", "error": "-e",
-}  # fmt: skip
 _PATHS = ("workdir", "output", "error")
-_REQUIRED = {
-    **_OPTION, "time": "-t", "nodes": "-N", "ntasks": "-n", "ntasks_per_node": "--ntasks-per-node",
-    "cpus_per_task": "-c", "gpus_per_node": "--gpus-per-node", "mem": "--mem", "mem_per_cpu": "--mem-per-cpu",
-    "image": "--image",
-}  # fmt: skip
 _LONGEST_NAME = 200  # bytes; slurmdbd keeps 255
 
 # Directives that hpcjob writes or needs for itself, and what to use instead.
@@ -73,21 +75,15 @@ _BASH_OWN = frozenset({
     "SHELLOPTS", "SHLVL", "SRANDOM", "UID",
 })  # fmt: skip
 
+# Launchers of an MPI, which speak its own way with ranks; the others are Slurm's srun, and such as are plugged in.
+_WITHOUT_KINDS = frozenset({"none", "mpirun", "mpiexec", "pals", "jsrun"})
+
 # What the embedded scheduler of one machine cannot express, and what means nothing there.
 _NOT_LOCAL = ("constraint", "reservation", "licenses", "directives")
 _MOOT_LOCAL = ("partition", "account", "qos")
 
 
 # -------------------------------------------------------------------------------------- choices
-
-
-def with_defaults(spec: JobSpec, site: Site) -> JobSpec:
-    """The request with the site's defaults where it says nothing; variables of both, the request's winning."""
-    empty = {f.name: f.default for f in fields(JobSpec)}
-    chosen = {
-        name: value for name, value in site.defaults.items() if name != "env" and getattr(spec, name) == empty[name]
-    }
-    return replace(spec, **chosen, env={**site.defaults.get("env", {}), **spec.env})
 
 
 def choose_runtime(
@@ -198,18 +194,20 @@ def resolve(
     Raises:
         PlanError: the job cannot run there so; the message names the limit, the hint what would work.
     """
-    spec = with_defaults(spec, site)
+    asked, spec = spec, with_defaults(spec, site)
     _check_text(spec)
     _check_command(spec, launcher.name)
     notes = list(_check_scheduler(spec, site))
-    name, partition = _partition(spec, site)
-    _check_required(spec, site, name, partition)
+    name, partition = goes_to(spec, site)
+    notes += site_notes(asked, spec, site, name)
+    check_required(spec, site, name, partition)
     inside = spec.mpi == "container"
-    placement = _placement(spec, site, name, fill=launcher.name != "none" or inside)
+    placement = placed(spec, site, name, fill=launcher.name != "none" or inside)
     if launcher.name not in ("none", "srun"):
-        placement = _fixed(placement, site, partition, launcher.name)
-    _check_memory(spec)
+        placement = fixed(placement, site, partition, launcher.name)
+    check_memory(spec)
     shape = placement.shape
+    plain, launcher = launcher, _for_gpus(launcher, site, shape, partition.node)
     if image.arch and host.arch and image.arch != host.arch:
         raise PlanError(
             f"the image {image.path} is made for {image.arch}, and this machine is {host.arch}",
@@ -218,9 +216,10 @@ def resolve(
     even = (placement.nodes_asked or site.scheduler.kind == "local") and (
         shape.ntasks == shape.nodes * shape.ntasks_per_node
     )
-    settled = _settled(Job(spec, site, image, runtime, launcher.config, shape, even), mpi)
+    on_partition = replace(site, modules=(*site.modules, *partition.modules))
+    settled = _settled(Job(spec, on_partition, image, runtime, launcher.config, shape, even), mpi)
     kind = settled.plan.type if settled.plan.mode else _mpi(spec, site, launcher.name)
-    array, limit = _array(spec.array)
+    array, limit = tasks(spec.array)
     workdir = below(host.cwd, spec.workdir)
     job = spec.name or _default_name(spec.command)
     output, error = _logs(spec, host, workdir, job)
@@ -261,13 +260,13 @@ def resolve(
         folder=host.folder,
         below=host.below,
         launcher=launcher.name,
-        mpi_option=site.mpi.runtime_option if settled.plan.mode == "site" else "",
+        mpi_option=_mpi_option(site, runtime, shape) if settled.plan.mode == "site" else "",
         together=settled.together,
         passed=_passed(site, spec),
     )
     contained = containers.contain(request, runtime, services, site, array=bool(spec.array))
     invocation = contained.invocation
-    launched = Shape() if inside else shape
+    launched = Shape() if inside else replace(shape, cpus_per_task=shape.cpus_per_task * _threads(launcher, partition))
     if settled.plan.alone and not invocation.launcher_args:
         launch = Launch((), notes=("not used: Open MPI would ask it for other ranks, and end",))
     else:
@@ -285,7 +284,7 @@ def resolve(
         output=output,
         error=error,
         shape=shape,
-        launch=_words(launch.argv, invocation, settled.wiring.before),
+        launch=_words(launch.argv, invocation, settled.wiring.before, _in_rank(site, launched) if launch.argv else ()),
         image=image.path,
         image_digest=image.digest,
         image_source=image.source,
@@ -297,10 +296,11 @@ def resolve(
         mpi_plan=replace(settled.plan, launch=canary),
         command=spec.command,
         nodes_asked=placement.nodes_asked,
+        node=partition.node,
         mem=spec.mem,
         mem_per_cpu=spec.mem_per_cpu,
         time=spec.time,
-        partition=spec.partition,
+        partition=spec.partition if partition.queue is None else partition.queue,
         account=spec.account,
         qos=spec.qos,
         constraint=spec.constraint,
@@ -309,6 +309,8 @@ def resolve(
         gpu_kind=site.gpu.kind if shape.gpus_per_node else "none",
         gpu_type=spec.gpu_type,
         gpu_request=site.gpu.request,
+        whole_nodes=partition.whole,
+        ranks_told=not shape.gpus_per_node or site.gpu.ranks == "directives",
         exclusive=spec.exclusive,
         hold=spec.hold,
         requeue=spec.requeue,
@@ -317,10 +319,15 @@ def resolve(
         dependency=dependency,
         export=site.scheduler.exported,
         umask=host.umask,
-        each_node=_one_on_each_node(launcher, launched),
-        directives=(*site.directives, *invocation.directives, *spec.directives),
+        each_node=_one_on_each_node(plain, launched),
+        directives=(
+            *directives(site, partition, spec),
+            *runtime.config.directives,
+            *invocation.directives,
+            *spec.directives,
+        ),
         module_init=site.module_init,
-        modules=(*site.modules, *contained.modules, *spec.modules),
+        modules=(*on_partition.modules, *contained.modules, *spec.modules),
         site_env=site.env,
         env={**invocation.env, **launch.env},
         scratch=site.scratch,
@@ -332,6 +339,40 @@ def resolve(
         files=contained.files,
         notes=(*notes, *_as_notes(runtime.name, invocation.notes), *_as_notes(launcher.name, launch.notes)),
     )
+
+
+def _for_gpus(launcher: Launcher, site: Site, shape: Shape, node: NodeShape) -> Launcher:
+    """The launcher with the site's options for jobs with GPUs."""
+    if not shape.gpus_per_node or launcher.name != site.launcher.kind:
+        return launcher
+    options: tuple[str, ...] = ()
+    if site.gpu.ranks == "launcher":
+        options += (f"--nodes={shape.nodes}", f"--ntasks-per-node={shape.ntasks_per_node}")
+    if _one_gpu_a_rank(shape):
+        options += site.gpu.rank_options
+        if (shape.gpus_per_node, shape.cpus_per_task) == (node.gpus, node.gpu_cores):
+            options += site.gpu.node_options
+    if not options:
+        return launcher
+    options = (*launcher.config.options, *options)
+    return type(launcher)(replace(launcher.config, options=options))  # type: ignore[call-arg]  # as its protocol says
+
+
+def _threads(launcher: Launcher, partition: Partition) -> int:
+    """How many CPUs of the scheduler's a core is, to its own launcher."""
+    return partition.node.threads if launcher.name == "srun" else 1
+
+
+def _one_gpu_a_rank(shape: Shape) -> bool:
+    return shape.gpus_per_node > 0 and shape.gpus_per_node == shape.ntasks_per_node
+
+
+def _in_rank(site: Site, shape: Shape) -> tuple[str, ...]:
+    """What gives each rank its variables, of which only the rank knows the values."""
+    if not site.gpu.rank_env or not _one_gpu_a_rank(shape):
+        return ()
+    given = "".join(f"{name}={shell.expand(value)} " for name, value in site.gpu.rank_env.items())
+    return ("bash", "-c", f'{given}exec "$@"', "rank")
 
 
 def _one_on_each_node(launcher: Launcher, shape: Shape) -> tuple[str | Shell, ...]:
@@ -385,7 +426,7 @@ def _passed(site: Site, spec: JobSpec) -> tuple[str, ...]:
     if any(isinstance(value, shell.Shell) for value in spec.env.values()):  # parameters of a study's point
         index = (*index, "HPCJOB_STUDY", "HPCJOB_POINT", "HPCJOB_FOLDER")
     scratch = ("HPCJOB_SCRATCH",) if site.scratch else ()
-    return ("HPCJOB_NATIVE_ID", "HPCJOB_RESTARTS", *index, *scratch, *services, *site.env)
+    return ("HPCJOB_NATIVE_ID", "HPCJOB_RESTARTS", *index, *scratch, *services, *site.env, *site.gpu.rank_env)
 
 
 def _as_notes(subject: str, notes: tuple[str, ...]) -> Iterator[Note]:
@@ -393,10 +434,10 @@ def _as_notes(subject: str, notes: tuple[str, ...]) -> Iterator[Note]:
 
 
 def _words(
-    launcher: tuple[str | shell.Shell, ...], invocation: Invocation, before: tuple[str, ...]
+    launcher: tuple[str | shell.Shell, ...], invocation: Invocation, before: tuple[str, ...], rank: tuple[str, ...] = ()
 ) -> tuple[tuple[str | shell.Shell, ...], ...]:
     inner = (*before, *invocation.argv)
-    groups = tuple(group for group in (launcher, inner, invocation.program) if group)
+    groups = tuple(group for group in (launcher, rank, inner, invocation.program) if group)
     return groups if len(groups) > 1 else (shell.program(invocation.program),)
 
 
@@ -404,7 +445,7 @@ def _words(
 
 
 def _check_text(spec: JobSpec) -> None:
-    for field, option in _OPTION.items():
+    for field, option in OPTIONS.items():
         value = getattr(spec, field)
         shell.refuse_control(value, f"{field} ({option})")
         if field not in _PATHS and not _is_unicode(value):
@@ -414,7 +455,7 @@ def _check_text(spec: JobSpec) -> None:
             f"the job name has {len(spec.name.encode())} bytes: {spec.name[:40]}…", hint=f"{_LONGEST_NAME} is the most"
         )
     for module in spec.modules:
-        shell.refuse_control(module, "a module name")
+        modules.parse(module)
 
 
 def _is_unicode(text: str) -> bool:
@@ -463,20 +504,6 @@ def _environment(spec: JobSpec, site: Site, shape: Shape) -> dict[str, str]:
     if told or (spec.exclusive and spec.cpus_per_task is None):
         return dict(spec.env)
     return {"OMP_NUM_THREADS": str(shape.cpus_per_task), **spec.env}
-
-
-def _array(text: str) -> tuple[str, int]:
-    """The indices and the limit of tasks at once (0 = none)."""
-    indices, percent, limit = text.partition("%")
-    if not text:
-        return "", 0
-    try:
-        parse_indices(indices)
-    except UsageError as error:
-        raise PlanError(f"array {text!r}: {error.message}", hint=error.hint) from None
-    if percent and not re.fullmatch(r"[1-9]\d*", limit, re.ASCII):
-        raise PlanError(f"array {text!r}: {limit!r} is not a number of tasks", hint=f"write {indices}%10")
-    return indices.replace(" ", ""), int(limit or 0)
 
 
 # ----------------------------------------------------------------------------------- log files
@@ -568,136 +595,6 @@ def check_directive(text: str, *, of_site: bool = False) -> None:
     raise PlanError(f"the directive {text} is written by hpcjob itself", hint=hint)
 
 
-def partition_of(spec: JobSpec, site: Site) -> Partition:
-    """The limits of the partition that the job goes to, and the shape of its nodes; empty if nothing is known.
-
-    Raises:
-        PlanError: the site has no such partition.
-    """
-    return _partition(with_defaults(spec, site), site)[1]
-
-
-def _partition(spec: JobSpec, site: Site) -> tuple[str, Partition]:
-    """The partition whose limits hold, and its name; an empty name if nothing is known."""
-    if spec.partition and site.partitions and spec.partition not in site.partitions:
-        raise PlanError(
-            f"site {site.name} has no partition {spec.partition!r}", hint=nearest(spec.partition, site.partitions)
-        )
-    default = next((name for name, found in site.partitions.items() if found.default), "")
-    name = spec.partition or default
-    return name, site.partitions.get(name, Partition())
-
-
-def _check_required(spec: JobSpec, site: Site, name: str, partition: Partition) -> None:
-    for who, names in ((f"site {site.name}", site.require), (f"partition {name}", partition.require)):
-        for field in names:
-            if getattr(spec, field) in (None, "", (), {}):
-                raise PlanError(
-                    f"{who} needs {field.replace('_', ' ')}, and none was given",
-                    hint=f"add {_REQUIRED.get(field, '--' + field.replace('_', '-'))} {field.upper()}",
-                )
-
-
-def _placement(spec: JobSpec, site: Site, name: str, *, fill: bool) -> Placement:
-    """Where ranks go on the partition `name`; where another partition would take the job, a refusal says so."""
-    request = Request(**{f.name: getattr(spec, f.name) for f in fields(Request)})
-    place(request, NodeShape(), fill=fill)  # what contradicts itself does so anywhere
-    if spec.gpus_per_node and site.gpu.kind == "none":
-        raise PlanError(f"site {site.name} has no GPUs", hint="leave out --gpus-per-node, or choose another --site")
-    if spec.gpu_type and not spec.gpus_per_node:
-        raise PlanError(f"a kind of GPU ({spec.gpu_type}) without a number", hint="add --gpus-per-node 1")
-    try:
-        return _on(name, site.partitions.get(name, Partition()), spec, site, request, fill=fill)
-    except PlanError as error:
-        for other, partition in site.partitions.items():
-            if other != name and _takes(other, partition, spec, site, request, fill=fill):
-                raise PlanError(error.message, hint=f"{error.hint}; or -p {other}, which takes it") from None
-        raise
-
-
-def _fixed(placement: Placement, site: Site, partition: Partition, launcher: str) -> Placement:
-    """The same on exactly its nodes: a launcher that places ranks itself must know where the scheduler put them."""
-    known = placement.nodes_asked or partition.node.cores or site.scheduler.kind == "local"
-    if placement.shape.ntasks > 1 and not known:
-        raise PlanError(
-            f"{launcher} must be told how many ranks go on a node, and site {site.name} does not say how many fit",
-            hint="add -N, or use --launcher srun",
-        )
-    return replace(placement, nodes_asked=True)
-
-
-def _takes(name: str, partition: Partition, spec: JobSpec, site: Site, request: Request, *, fill: bool) -> bool:
-    try:
-        _on(name, partition, spec, site, request, fill=fill)
-    except PlanError:
-        return False
-    return True
-
-
-def _on(name: str, partition: Partition, spec: JobSpec, site: Site, request: Request, *, fill: bool) -> Placement:
-    where = f"partition {name}" if name else f"site {site.name}"
-    try:
-        placement = place(request, partition.node, fill=fill)
-    except PlanError as error:
-        raise PlanError(f"{where}: {error.message}", hint=error.hint) from None
-    _check_nodes(where, partition, placement)
-    if partition.max_time and spec.time and spec.time > partition.max_time:
-        raise PlanError(
-            f"{where} allows {partition.max_time}, and {spec.time} were asked for",
-            hint=f"-t {partition.max_time} is the most there",
-        )
-    _check_node_memory(where, partition.node, spec, placement.shape)
-    _check_gpus(where, partition.node, spec, site, placement.shape)
-    return placement
-
-
-def _check_nodes(where: str, partition: Partition, placement: Placement) -> None:
-    asked = placement.shape.nodes
-    most = min(filter(None, (partition.max_nodes, partition.nodes)), default=asked)
-    if asked > most:
-        per_node = placement.shape.ntasks_per_node
-        raise PlanError(
-            f"{where} has {most} nodes for one job, and {asked} are needed",
-            hint=f"-N {most} is the most there" if placement.nodes_asked else f"-n {most * per_node} is the most there",
-        )
-    if asked < partition.min_nodes:
-        raise PlanError(
-            f"{where} takes jobs of at least {partition.min_nodes} nodes, and this has {asked}",
-            hint=f"-N {partition.min_nodes} is the least there",
-        )
-
-
-def _check_memory(spec: JobSpec) -> None:
-    if spec.mem and spec.mem_per_cpu:
-        raise PlanError("both --mem and --mem-per-cpu were given", hint="use one: --mem for a node")
-
-
-def _check_node_memory(where: str, node: NodeShape, spec: JobSpec, shape: Shape) -> None:
-    cores = shape.ntasks_per_node * shape.cpus_per_task
-    asked = spec.mem or Memory((spec.mem_per_cpu or 0) * cores)
-    if not node.memory or asked <= node.memory:
-        return
-    most = f"--mem {node.memory}"
-    if not spec.mem:
-        most = f"--mem-per-cpu {Memory(node.memory // cores >> 20 << 20)}"
-    raise PlanError(f"{where}: a node has {node.memory} of memory, and {asked} are needed", hint=f"{most} is the most")
-
-
-def _check_gpus(where: str, node: NodeShape, spec: JobSpec, site: Site, shape: Shape) -> None:
-    gpus, ranks = shape.gpus_per_node, shape.ntasks_per_node
-    if not gpus:
-        return
-    if node.cores and not node.gpus:
-        raise PlanError(f"{where} has no GPUs", hint="leave out --gpus-per-node")
-    if node.gpu_type and spec.gpu_type not in ("", node.gpu_type):
-        raise PlanError(f"{where} has GPUs of kind {node.gpu_type}, not {spec.gpu_type}", hint="leave out the kind")
-    if site.gpu.request == "gpus-per-task" and gpus % ranks:
-        raise PlanError(
-            f"{where} counts GPUs by rank, and {gpus} cannot be shared out to {ranks} ranks a node",
-            hint=f"--gpus-per-node {ranks * max(1, gpus // ranks)}, or --ntasks-per-node {gpus}",
-        )
-
-
 def _settled(job: Job, known: Known | None) -> Settled:
     spec, image = job.spec, job.image
     if image.kind == "none" or known is None:
@@ -710,12 +607,18 @@ def _settled(job: Job, known: Known | None) -> Settled:
         return Settled()
     _mpi(spec, job.site, job.launcher.kind)
     _check_kind(job, known)
-    if spec.mpi == "site" and not job.site.mpi.runtime_option:
-        hint = "add mpi.runtime_option to the site's file, or choose another --mpi"
+    if spec.mpi == "site" and not _mpi_option(job.site, job.runtime, job.shape):
+        hint = "choose another --mpi"
+        if job.runtime.name in WITH_OPTION:
+            hint = f"add mpi_option to {job.runtime.name} in the site's file, or {hint}"
         raise PlanError(f"site {job.site.name} names no option of {job.runtime.name} for MPI", hint=hint)
     if spec.mpi == "container" and job.shape.nodes > 1:
         raise PlanError("a launcher in the image reaches one node", hint="-N 1, or another --mpi")
     return settle(job, known)
+
+
+def _mpi_option(site: Site, runtime: Runtime, shape: Shape) -> str:
+    return runtime_option(site, runtime.config, gpus=shape.gpus_per_node > 0)
 
 
 def _check_kind(job: Job, known: Known) -> None:
@@ -739,7 +642,7 @@ def _canary(
 def _mpi(spec: JobSpec, site: Site, launcher: str) -> str:
     """The launcher's kind of MPI; empty for its own default."""
     if spec.mpi == "auto":
-        return site.mpi.default if launcher == site.launcher.kind else ""
+        return "" if launcher in _WITHOUT_KINDS else site.mpi.default
     known = ("auto", *MODES, *site.mpi.types)
     if site.mpi.types and spec.mpi not in known:
         raise PlanError(f"site {site.name} has no MPI of kind {spec.mpi!r}", hint=nearest(spec.mpi, known))

@@ -17,6 +17,7 @@ from hpcjobs.errors import (
     NotFoundError,
     PlanError,
     RefusedError,
+    SiteError,
     StoreError,
     UnreachableError,
     UsageError,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from hpcjobs.image_service import Telling
+    from hpcjobs.limits import Rules
     from hpcjobs.model import (
         HostFacts,
         ImageFacts,
@@ -44,8 +46,10 @@ if TYPE_CHECKING:
         Site,
     )
     from hpcjobs.mpi.settle import Known
+    from hpcjobs.partitions import Row
     from hpcjobs.process import Runner
     from hpcjobs.schedulers import Explanation, Scheduler
+    from hpcjobs.site import LoadedSite
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,7 @@ class Ready:
     scheduler: Scheduler
     notes: tuple[Note, ...]
     site_file: str
+    rules: Rules | None = None  # None = not asked for
 
     def decide(self) -> Plan:
         """The plan, but for what the scheduler's module spells.
@@ -139,6 +144,10 @@ _NEVER_ARRIVED = 30.0
 _LATE = 3600.0
 # Seconds for which partitions and limits that a scheduler reported are believed.
 _LIMITS_AGE = 3600.0
+# Seconds within which nobody changes a limit and submits again.
+_JUST_NOW = 10.0
+# Seconds for which it is believed that the limits of a person cannot be asked.
+_SILENCE = 60.0
 _LONGEST_PAUSE = 30.0
 # What stands for the program where none was named.
 ANY_PROGRAM = "PROGRAM"
@@ -192,19 +201,26 @@ class Service:
             SiteError: no site fits, or its file is wrong.
             PlanError: the job cannot run there.
         """
-        from hpcjobs import launchers, plan
+        from hpcjobs import destination, launchers, plan
         from hpcjobs import site as sites
         from hpcjobs.image_service import QUIET, Images
+        from hpcjobs.limits import lifted
         from hpcjobs.model import HostFacts, Note
         from hpcjobs.mpi import settle
         from hpcjobs.mpi_service import Mpi
 
         loaded = sites.choose(site, site_file, cached=True)
-        scheduler = self._scheduler(loaded.site.scheduler.kind, asdict(loaded.site.scheduler))
-        known = self._identified(loaded.site, scheduler)
-        scheduler = self._scheduler(known.scheduler.kind, asdict(known.scheduler))
-        found = self._with_limits(known, scheduler)
-        asked = plan.with_defaults(spec, found)
+        if final and loaded.site.retired:
+            raise SiteError(
+                f"site {loaded.site.name} is retired: {loaded.site.retired}",
+                hint="hpcjob submit --dry-run still shows the script",
+            )
+        found, scheduler = self._found(loaded.site)
+        spec, notes = self._with_partition(spec, found, site=site, site_file=site_file)
+        rules = self._rules_here(loaded, scheduler, final=final)
+        asked = destination.with_defaults(spec, found)
+        if rules:
+            found = lifted(found, asked, rules)
         workdir = absolute(asked.workdir or ".")
         images = Images(found, self.runner, self._telling or QUIET)
         asked = replace(asked, workdir=workdir, image=_absolute_image(asked.image))
@@ -213,7 +229,9 @@ class Service:
         pinned = tuple(replace(one, image=images.pinned(one.image, facts)) for one, facts, _ in services)
         mpi = Mpi(found, loaded.file, self.runner, self._telling or QUIET)
         folder = self.jobs_folder(found)
-        mpi_known, why = mpi.known(asked, image, folder / ".mpi")
+        # A site that was named, to look at its script elsewhere.
+        elsewhere = not final and bool(found.detect) and not sites.is_here(found)
+        mpi_known, why = mpi.known(asked, image, folder / ".mpi", runtime.config, elsewhere=elsewhere)
         if not final and not spec.command:  # `mpi plan` of an image as such
             spec = replace(spec, command=(ANY_PROGRAM,))
         spec = replace(spec, workdir=workdir, image=images.pinned(asked.image, image), services=pinned)
@@ -233,8 +251,8 @@ class Service:
             key=images.key(asked),
             umask=paths.umask(),
         )
-        notes = [Note("mpi", "left to the launcher", why)] if why else []
-        if unused := known.scheduler.extra.get("api"):
+        notes += [Note("mpi", "left to the launcher", why)] if why else []
+        if unused := found.scheduler.extra.get("api"):
             notes.append(Note("driver", "commands", str(unused)))
         return Ready(
             spec,
@@ -249,7 +267,15 @@ class Service:
             scheduler,
             tuple(notes),
             str(loaded.file) if site_file else "",
+            rules,
         )
+
+    def _found(self, site: Site) -> tuple[Site, Scheduler]:
+        """The site with what its scheduler says of itself and of its partitions, and that scheduler."""
+        scheduler = self._scheduler(site.scheduler.kind, asdict(site.scheduler))
+        known = self._identified(site, scheduler)
+        scheduler = self._scheduler(known.scheduler.kind, asdict(known.scheduler))
+        return self._with_limits(known, scheduler), scheduler
 
     def write(self, ready: Ready, alter: Callable[[Plan], Plan] = lambda plan: plan) -> Prepared:
         """Decide and render; `alter` changes the plan before it is spelled for the scheduler.
@@ -261,6 +287,7 @@ class Service:
         from hpcjobs import render
 
         decided = alter(ready.decide())
+        self._check_rules(decided, ready)
         decided = replace(decided, native=ready.scheduler.spell(decided))
         return Prepared(ready.spec, ready.site, decided, render.render(decided), site_file=ready.site_file)
 
@@ -392,8 +419,10 @@ class Service:
         )
         return {name: restore(Partition, data) for name, data in told.items()}
 
-    def remembered(self, what: str, site: Site, ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """What `ask` returned within the last hour, for this site on this machine."""
+    def remembered(
+        self, what: str, site: Site, ask: Callable[[], dict[str, Any]], *, within: float = _LIMITS_AGE
+    ) -> dict[str, Any]:
+        """What `ask` returned within the last hour (or so many seconds), for this site on this machine."""
         cluster = "-".join(
             os.environ.get(name, "") for name in ("SLURM_CONF", "PBS_CONF_FILE", "PBS_SERVER", "PBS_DEFAULT")
         )
@@ -402,13 +431,111 @@ class Service:
         now = self._clock()
         try:
             cached = json.loads(file.read_text("utf-8"))
-            if now - cached["at"] < _LIMITS_AGE:
+            if now - cached["at"] < within:
                 return dict(cached[what])
         except (OSError, ValueError, KeyError):
             pass  # none, or not whole: asked anew
         told = ask()
         _cache(file, {"at": now, what: told})
         return told
+
+    # ------------------------------------------------------------------------- limits of a person
+
+    def _rules_here(self, loaded: LoadedSite, scheduler: Scheduler, *, final: bool) -> Rules | None:
+        """What this cluster grants; nothing is asked for a site whose script is only looked at, elsewhere."""
+        from hpcjobs import site as sites
+
+        site = loaded.site
+        named = loaded.chosen.startswith("--")
+        if final or not named or site.scheduler.limits == "ask" or sites.is_here(site):
+            return self._rules(site, scheduler)
+        return None
+
+    def _rules(self, site: Site, scheduler: Scheduler, *, anew: bool = False) -> Rules:
+        """The rules as the scheduler told them, asked at most once an hour; after a silence, once a minute."""
+        from hpcjobs.limits import rules_from_json
+
+        def ask() -> dict[str, Any]:
+            return asdict(scheduler.rules())
+
+        found = rules_from_json(self.remembered("rules", site, ask, within=_JUST_NOW if anew else _LIMITS_AGE))
+        if found.unknown:
+            found = rules_from_json(self.remembered("rules", site, ask, within=_SILENCE))
+        return found
+
+    def _check_rules(self, decided: Plan, ready: Ready) -> None:
+        """Refuse what is over a limit of the person's; never by what was true an hour ago.
+
+        Raises:
+            PlanError: the scheduler would not take the job, or never start it.
+        """
+        from hpcjobs.destination import partition_of
+        from hpcjobs.limits import check
+
+        if ready.rules is None:
+            return
+        named = partition_of(ready.spec, ready.site).queue != ""
+        try:
+            check(decided, ready.rules, named=named)
+        except PlanError:
+            check(decided, self._rules(ready.site, ready.scheduler, anew=True), named=named)
+
+    # ------------------------------------------------------------------------------- partitions
+
+    def partitions(self, spec: JobSpec | None = None, *, site: str = "", site_file: str = "") -> tuple[Site, list[Row]]:
+        """The site and its partitions: what is free now and, with a request, where it would start first.
+
+        Raises:
+            SiteError: no site fits, or its file is wrong.
+            UnreachableError: the scheduler does not answer.
+        """
+        from hpcjobs import site as sites
+        from hpcjobs.model import Partition
+        from hpcjobs.partitions import Row, in_order
+
+        found, scheduler = self._found(sites.choose(site, site_file, cached=True).site)
+        free = scheduler.free()
+        known = found.partitions or self.asked_partitions(found, scheduler) or dict.fromkeys(free, Partition())
+        rows = []
+        for name, partition in known.items():
+            here = free.get(name if partition.queue is None else partition.queue)
+            most = int(partition.max_time or 0) or (here.max_time if here else 0)
+            row = Row(name, partition.default, here, max_time=most)
+            rows.append(row if spec is None else self._forecast(row, spec, scheduler, site=site, site_file=site_file))
+        return found, rows if spec is None else in_order(rows)
+
+    def _forecast(self, row: Row, spec: JobSpec, scheduler: Scheduler, *, site: str, site_file: str) -> Row:
+        """The row with when the request would start there, or why it cannot go there."""
+        from hpcjobs.partitions import probe
+
+        try:
+            prepared = self.prepare(probe(spec, row.name), site=site, site_file=site_file)
+        except PlanError as error:
+            return replace(row, refused=error.message)
+        row = replace(row, nodes_needed=prepared.plan.shape.nodes)
+        if row.free and row.free.state != "up":
+            return row
+        forecast = scheduler.forecast(prepared.script.text)
+        return replace(row, forecast=forecast, refused=forecast.refused)
+
+    def _with_partition(self, spec: JobSpec, found: Site, *, site: str, site_file: str) -> tuple[JobSpec, list[Note]]:
+        """The request with a partition in the place of `auto`, and why this one.
+
+        Raises:
+            PlanError: no partition takes the job.
+        """
+        from hpcjobs.destination import with_defaults
+        from hpcjobs.model import Note
+        from hpcjobs.partitions import AUTO, choose
+
+        asked = with_defaults(spec, found)
+        if asked.partition != AUTO or AUTO in found.partitions:
+            return spec, []
+        if found.scheduler.kind == "local":
+            return replace(spec, partition=next(iter(found.partitions), "local")), []
+        _, rows = self.partitions(spec, site=site, site_file=site_file)
+        choice = choose(rows, found.name, now=self._clock())
+        return replace(spec, partition=choice.name), [Note("partition", choice.name, choice.why)]
 
     def jobs_folder(self, site: Site) -> Path:
         """Where the folders of jobs of that site are kept."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpcjobs import mpi_service, paths, studies
+from hpcjobs.destination import partition_of
 from hpcjobs.errors import (
     HpcjobError,
     NotFoundError,
@@ -24,7 +25,6 @@ from hpcjobs.errors import (
     UsageError,
     WaitTimeoutError,
 )
-from hpcjobs.plan import partition_of
 from hpcjobs.record import JobState
 from hpcjobs.service import Prepared, Ready, Service, make_log_folders, spec_from_json
 from hpcjobs.store import locked, submission_lock
@@ -103,8 +103,10 @@ class Sweeps:
         folder = self.service.jobs_folder(ready.site) / paths.folder_name(tag, draft.name, now)
         source = ready.site_file
         draft = replace(draft, folder=str(folder), workdir=ready.host.cwd, site=ready.site.name, site_file=source)
-        # What an image's name stands for is decided once, as for other jobs: later rounds run the same.
-        draft = replace(draft, spec={**draft.spec, "workdir": ready.host.cwd, **build.pinned(ready)})
+        # What an image's name stands for is decided once, as for other jobs: later rounds run the same. So is where
+        # they run: packs are made for the nodes of one partition.
+        chosen = {"partition": ready.spec.partition} if ready.spec.partition else {}
+        draft = replace(draft, spec={**draft.spec, "workdir": ready.host.cwd, **build.pinned(ready), **chosen})
         draft = replace(draft, workers=build.workers(draft, self._with_nodes(draft, ready)))
         build.check_places(draft, points)
         asked = {"design": design_to_json(spec.design), "derive": spec.derive, "where": spec.where, "seed": spec.seed}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from hpcjobs.errors import UnreachableError
 from hpcjobs.process import Completed
+from hpcjobs.schedulers.slurm_survey import NODE_FORMAT
 from hpcjobs.units import format_indices, parse_indices
 
 if TYPE_CHECKING:
@@ -73,6 +74,17 @@ class FakeSlurm:
     banner: str = ""
     max_array: int = 100_001
     max_submit: int = 0  # of the user's association; 0 = none
+    # What sacctmgr and scontrol tell of limits, in the formats of slurm_limits.py; nothing of it is enforced by itself.
+    enforced: str = "none"
+    users: str = ""
+    accounts: str = ""
+    qos: str = ""
+    partitions: str = ""
+    # What is free, as sinfo tells it, and when a job would start in a partition: seconds from now, or a refusal.
+    free: str = "debug|up|idle|4|0/8/0/8|gpu:0|(null)|1:00:00|\n"
+    starts: dict[str, float | str] = field(default_factory=dict)
+    nodes: str = ""  # the kinds of nodes, in the format of slurm_survey.py
+    scripts: list[str] = field(default_factory=list)  # that `sbatch --test-only` was given
     jobs: list[FakeJob] = field(default_factory=list)
     calls: list[tuple[str, ...]] = field(default_factory=list)
 
@@ -93,7 +105,10 @@ class FakeSlurm:
             raise UnreachableError(f"{name} cannot be run here: No such file or directory")
         if self.down:
             return Completed(tuple(argv), 1, "", f"{name}: error: {_NO_CONTROLLER}\n")
-        code, out, err = answer([*argv[1:]])
+        if name == "sbatch" and "--test-only" in argv:
+            code, out, err = self._test(stdin)
+        else:
+            code, out, err = answer([*argv[1:]])
         return Completed(tuple(argv), code, out, err)
 
     def count(self, name: str) -> int:
@@ -153,6 +168,16 @@ class FakeSlurm:
             raise UnreachableError("sbatch did not answer within 60 s", maybe_done=True)
         return 0, f"{self.banner}{native_id}\n", ""
 
+    def _test(self, script: str) -> tuple[int, str, str]:
+        self.scripts.append(script)
+        named = re.search(r"^#SBATCH --partition=(\S+)", script, re.MULTILINE)
+        partition = named[1] if named else "debug"
+        start = self.starts.get(partition, 0.0)
+        if isinstance(start, str):
+            return 1, "", f"allocation failure: {start}\n"
+        when = f"{int(self.clock() + start)} using 1 processors on nodes n1 in partition {partition}"
+        return 0, "", f"sbatch: Job {1 + len(self.jobs)} to start at {when}\n"
+
     def _squeue(self, argv: list[str]) -> tuple[int, str, str]:
         wanted = next((word.partition("=")[2] for word in argv if word.startswith("--jobs=")), "")
         layout = next(word.partition("=")[2] for word in argv if word.startswith("--format="))
@@ -195,9 +220,12 @@ class FakeSlurm:
 
     def _scontrol(self, argv: list[str]) -> tuple[int, str, str]:
         verb = argv[0]
+        if argv[-1] == "partition":
+            return 0, self.partitions, ""
         if verb == "show":
+            enforced = f"AccountingStorageEnforce = {self.enforced}\nJobSubmitPlugins        = (null)\n"
             settings = f"MaxArraySize            = {self.max_array}\nMaxJobCount             = 10000\n"
-            return 0, f"ClusterName             = fake\n{settings}SLURM_VERSION           = 22.05.8\n", ""
+            return 0, f"ClusterName             = fake\n{enforced}{settings}SLURM_VERSION           = 22.05.8\n", ""
         errors = ""
         for target in argv[1].split(","):
             found = self._matching(target, None)
@@ -209,11 +237,19 @@ class FakeSlurm:
                     job.state, job.start = "PENDING", 0.0
         return int(bool(errors)), "", errors
 
-    def _sacctmgr(self, _: list[str]) -> tuple[int, str, str]:
+    def _sacctmgr(self, argv: list[str]) -> tuple[int, str, str]:
+        if self.accounting_down:
+            return 1, "", "sacctmgr: error: Problem talking to the database: Connection refused\n"
+        if "--readonly" in argv:
+            known = {"user": self.users, "associations": self.accounts, "qos": self.qos}
+            return 0, next(text for what, text in known.items() if what in argv), ""
         return 0, f"{self.max_submit or ''}\n", ""
 
-    @staticmethod
-    def _sinfo(_: list[str]) -> tuple[int, str, str]:
+    def _sinfo(self, argv: list[str]) -> tuple[int, str, str]:
+        if any(word.startswith("--Format=") for word in argv):
+            return 0, self.free, ""
+        if f"--format={NODE_FORMAT}" in argv:
+            return 0, self.nodes, ""
         return 0, "debug*|1:00:00|4|2|3000|(null)|1-infinite\n", ""
 
 

@@ -124,7 +124,10 @@ Time = Annotated[
     option("-t", "--time", metavar="TIME", panel=_LIMITS, help="Walltime: 30 (minutes), 2h, 02:00:00, 1-12:00:00."),
 ]
 
-PartitionName = Annotated[str, option("-p", "--partition", metavar="NAME", panel=_QUEUE, help="Partition (queue).")]
+PartitionName = Annotated[
+    str,
+    option("-p", "--partition", metavar="NAME", panel=_QUEUE, help="Partition (queue); auto: where it starts first."),
+]
 Account = Annotated[str, option("-A", "--account", metavar="NAME", panel=_QUEUE, help="Account (project) that pays.")]
 Qos = Annotated[str, option("-q", "--qos", metavar="NAME", panel=_QUEUE, help="Quality of service.")]
 Constraint = Annotated[
@@ -242,7 +245,12 @@ Binds = Annotated[
 ]
 Modules = Annotated[
     list[str] | None,
-    option("--module", metavar="NAME", panel=_PROGRAM, help="Module to load after the site's own, repeatable."),
+    option(
+        "--module",
+        metavar="NAME",
+        panel=_PROGRAM,
+        help="Module to load after the site's own, or a command: 'swap A B'; repeatable.",
+    ),
 ]
 
 JobName = Annotated[
@@ -293,6 +301,14 @@ SiteArgument = Annotated[
 Origin = Annotated[bool, option("--origin", help="Say which file set each value.")]
 SiteFiles = Annotated[
     list[str] | None, typer.Argument(metavar="FILE|NAME...", help="Site files, or names of sites.", show_default=False)
+]
+Offline = Annotated[bool, option("--offline", help="Look at the files alone, not at the scheduler.")]
+NewSite = Annotated[
+    str, typer.Argument(metavar="[NAME]", help="Name of the site; by default the cluster's.", show_default=False)
+]
+NewSiteOutput = Annotated[
+    str,
+    option("-o", "--output", metavar="FILE", help="Where it is written; - prints it. By default your own site NAME."),
 ]
 SchemaKind = Annotated[str, typer.Argument(metavar="[site|job]", help="Schema of site files or of job files.")]
 TemplateName = Annotated[str, typer.Argument(metavar="NAME", help="Template: slurm, local or a file.")]

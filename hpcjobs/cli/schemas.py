@@ -94,7 +94,23 @@ OUTCOME = _object(id=ID, state=STATE, problem=WORD)
 FINDING = _object(level={"enum": ["ok", "warning", "error"]}, subject=TEXT, message=TEXT, hint=TEXT)
 SITE = _object(name=TEXT, description=TEXT, origin=TEXT, file=TEXT, shadowed=FLAG, problem=WORD)
 MATCH = _object(name=TEXT, matches=FLAG, origin=TEXT, file=TEXT, why=TEXT)
-SETTING = _object(path=TEXT, value={}, origin=TEXT)
+SETTING = _object(path=TEXT, value={}, origin=TEXT, verified=FLAG)
+# What the scheduler does not tell is null; `start` and `refused` are about a request.
+PARTITION = _object(
+    name=TEXT,
+    default=FLAG,
+    state=WORD,
+    nodes=_or_null(NUMBER),
+    idle=_or_null(NUMBER),
+    mixed=_or_null(NUMBER),
+    free_cores=_or_null(NUMBER),
+    gpus=_or_null(NUMBER),
+    free_gpus=_or_null(NUMBER),
+    max_time=SECONDS,
+    start=TIME,
+    start_nodes=WORD,
+    refused=WORD,
+)
 NOTE = _object(line=NUMBER, text=TEXT, kind={"enum": ["lost", "near"]}, advice=TEXT)
 TEMPLATE = _object(name=TEXT, origin=TEXT, file=TEXT)
 
@@ -200,6 +216,7 @@ HOST_MPI = _object(
     optional=_list(TEXT),
     folders=_list(FOLDER),
     env=_map(TEXT),
+    gpu_libraries=_map(TEXT),
     wires=_list(TEXT),
 )
 MPI_HOST = _object(
@@ -303,8 +320,10 @@ OUTPUTS: dict[str, dict[str, Schema]] = {
     "doctor": {"findings": _list(FINDING)},
     "site-list": {"sites": _list(SITE)},
     "site-detect": {"sites": _list(MATCH)},
+    "site-partitions": {"site": TEXT, "partitions": _list(PARTITION)},
     "site-show": {"name": TEXT, "file": TEXT, "origin": TEXT, "settings": _list(SETTING)},
-    "site-validate": {"checked": _list(TEXT), "problems": _list(PROBLEM)},
+    "site-init": {"name": TEXT, "file": TEXT, "unanswered": _list(TEXT)},
+    "site-validate": {"checked": _list(TEXT), "compared": _list(TEXT), "problems": _list(PROBLEM)},
     "image-inspect": {"image": IMAGE},
     "image-pull": {"path": TEXT, "digest": TEXT},
     "image-convert": {"path": TEXT},

@@ -7,13 +7,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpcjobs.cli import out
-from hpcjobs.errors import UsageError
+from hpcjobs.errors import StoreError, UsageError
+from hpcjobs.paths import config_home
 from hpcjobs.units import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from hpcjobs.cli.options import Json, Origin, SchemaKind, SiteArgument, SiteFile, SiteFiles
+    from hpcjobs.cli.options import (
+        Force,
+        Json,
+        NewSite,
+        NewSiteOutput,
+        Offline,
+        Origin,
+        SchemaKind,
+        SiteArgument,
+        SiteFile,
+        SiteFiles,
+    )
     from hpcjobs.site.problems import Known, Problem
 
 _COLOURS = {"error": "red", "warning": "yellow", "advice": "cyan"}
@@ -55,10 +67,19 @@ def show(name: SiteArgument = "", *, site_file: SiteFile = "", origin: Origin = 
 
     loaded = sites.choose(name, site_file)
     if json:
-        settings = [{"path": s.path, "value": s.value, "origin": s.origin} for s in loaded.settings]
+        settings = [
+            {"path": s.path, "value": s.value, "origin": s.origin, "verified": not s.doubtful} for s in loaded.settings
+        ]
         out.dump(name=loaded.site.name, file=str(loaded.file), origin=loaded.who, settings=settings)
     elif origin:
-        rows = [(s.path, json_module.dumps(s.value, ensure_ascii=False), s.origin) for s in loaded.settings]
+        rows = [
+            (
+                s.path,
+                json_module.dumps(s.value, ensure_ascii=False),
+                s.origin + (" (not verified)" if s.doubtful else ""),
+            )
+            for s in loaded.settings
+        ]
         out.table(("VALUE OF", "IS", "SET BY"), [row for row in rows if row[2] != "default"])
     else:
         out.say(f"# {loaded.file}")
@@ -79,24 +100,97 @@ def detect(*, json: Json = False) -> int:
             ]
         )
     else:
-        out.table(("NAME", "MATCHES", "WHY"), [(one.name, "yes" if one.matched else "no", one.why) for one in tried])
+        first = sorted(tried, key=lambda one: not one.matched)
+        out.table(("NAME", "MATCHES", "WHY"), [(one.name, "yes" if one.matched else "no", one.why) for one in first])
     loaded = sites.choose()  # raises if none fits, or two fit equally well
     if not json:
         out.tell(f"{loaded.site.name} is used ({loaded.chosen})")
     return 0
 
 
-def validate(names: SiteFiles = None, *, json: Json = False) -> int:
-    """Check site files.
+def init(
+    name: NewSite = "",
+    *,
+    output: NewSiteOutput = "",
+    force: Force = False,
+    json: Json = False,
+) -> int:
+    """Write a site file for this machine.
 
-    They are given as files or by name; by default, all that are not built in. The exit code is 1 if one is wrong.
+    Asks the scheduler for partitions, limits, nodes, GPUs and accounts, and looks for container runtimes, modules and
+    MPI. The file is complete, and says where each value comes from. Nothing is queued.
+    """
+    from hpcjobs import process, survey
+    from hpcjobs import site as sites
+    from hpcjobs.cli import progress
+    from hpcjobs.image_service import QUIET
+    from hpcjobs.site import HERE, draft
+
+    if json and output == "-":
+        raise UsageError("-o - and --json both print to the terminal", hint="leave out one, or give a file: -o FILE")
+    if name and not sites.is_name(name):
+        raise UsageError(f"{name!r} cannot be the name of a site", hint="write letters, digits, _, . and -; or -o FILE")
+    if output != "-" and (output or name):  # before the scheduler is asked
+        _refuse_to_overwrite(_place(name, output), force=force)
+    telling = progress.telling()
+    seen = survey.look(process.run, HERE, name=name, telling=QUIET if json else telling)
+    text = draft.write(seen)
+    if output == "-":
+        out.data(text)
+        return 0
+    file = _place(seen.name, output)
+    _refuse_to_overwrite(file, force=force)
+    _write(file, text)
+    problems = [problem for problem in _check(str(file)) if problem.level == "error"]
+    if json:
+        out.dump(name=file.stem, file=str(file), unanswered=list(seen.unanswered))
+        return int(bool(problems))
+    out.say(str(file))
+    for unanswered in seen.unanswered:
+        out.warn(f"not learnt: {out.clean(unanswered)}")
+    for line in _problem_lines(problems):
+        out.tell(line)
+    out.hint(f"look through it, then: hpcjob site validate {out.short(str(file))}")
+    return int(bool(problems))
+
+
+def _place(name: str, output: str) -> Path:
+    return Path(output or config_home() / "sites" / f"{name}.yaml").absolute()
+
+
+def _refuse_to_overwrite(file: Path, *, force: bool) -> None:
+    if not force and file.exists():
+        raise UsageError(f"there is a file {file}", hint="--force overwrites it; -o FILE writes another")
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, "utf-8")
+    except OSError as error:
+        raise StoreError(f"{file} cannot be written: {error.strerror}", hint="choose another: -o FILE") from error
+
+
+def validate(names: SiteFiles = None, *, offline: Offline = False, json: Json = False) -> int:
+    """Check site files, and whether the scheduler is still as they say.
+
+    They are given as files or by name; by default, all that are not built in. A file is compared with the scheduler
+    where this is the machine that it describes. The exit code is 1 if one is wrong.
     """
     from hpcjobs import site as sites
 
     targets = names or [str(one.path) for one in sites.available() if one.who not in {"built-in", "plug-in"}]
-    problems = [problem for target in targets for problem in _check(target)]
+    problems: list[Problem] = []
+    alone: dict[str, str] = {}
+    for target in targets:
+        found = _check(target)
+        problems += found
+        if not offline and not any(problem.level == "error" for problem in found):
+            changed, alone[target] = _changes(target)
+            problems += changed
     if json:
-        out.dump(checked=targets, problems=[_problem_json(problem) for problem in problems])
+        compared = [target for target, why in alone.items() if not why]
+        out.dump(checked=targets, compared=compared, problems=[_problem_json(problem) for problem in problems])
     else:
         for line in _problem_lines(problems):
             out.say(line)
@@ -106,14 +200,33 @@ def validate(names: SiteFiles = None, *, json: Json = False) -> int:
                 if targets
                 else "there is no site file but the built-in ones"
             )
+        for target, why in alone.items():
+            out.tell(
+                f"{target} was not compared with a scheduler: {why}"
+                if why
+                else f"{target} was compared with the scheduler"
+            )
     return int(any(problem.level == "error" for problem in problems))
 
 
 def _check(target: str) -> Sequence[Problem]:
     from hpcjobs import site as sites
 
+    return sites.check(*_named(target), known=_known())
+
+
+def _changes(target: str) -> tuple[Sequence[Problem], str]:
+    """Where the file and the scheduler differ, or why they were not compared."""
+    from hpcjobs import process, survey
+    from hpcjobs import site as sites
+
+    return survey.changes(process.run, sites.HERE, sites.load(*_named(target), known=_known()))
+
+
+def _named(target: str) -> tuple[str, str]:
+    """The name of a site, or the file."""
     is_file = "/" in target or target.endswith((".yaml", ".yml")) or Path(target).is_file()
-    return sites.check("" if is_file else target, target if is_file else "", known=_known())
+    return ("", target) if is_file else (target, "")
 
 
 def _known() -> Known:
@@ -155,4 +268,12 @@ def schema(kind: SchemaKind = "site") -> int:
     return 0
 
 
-COMMANDS = {"list": list_, "show": show, "detect": detect, "validate": validate, "schema": schema}
+COMMANDS = {
+    "list": list_,
+    "show": show,
+    "detect": detect,
+    "init": init,
+    "partitions": "hpcjobs.cli.partitions:partitions",
+    "validate": validate,
+    "schema": schema,
+}

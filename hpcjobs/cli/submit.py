@@ -156,6 +156,8 @@ def submit(
         out.say(record.label)
         sys.stdout.flush()
         _tell_submitted(record, _mpi_of(service, record), held=spec.hold, follow=not wait)
+        if spec.partition in ("", "auto"):  # else it was named, and nothing was chosen
+            _tell_partition(service, record)
     if wait:
         record = _wait(service, record, seconds, quiet=json)
     if json:
@@ -374,6 +376,14 @@ def _tell_submitted(record: JobRecord, mpi: Mapping[str, Any], *, held: bool = F
         out.tell(f"  follow  hpcjob {'watch' if record.array else 'logs -f'} {record.label}")
     for text in mpi.get("warnings") or ():
         out.warn(out.clean(text))
+
+
+def _tell_partition(service: Service, record: JobRecord) -> None:
+    """Which partition was chosen, and why."""
+    notes: Any = service.plan_of(record).get("notes") or ()
+    for note in notes:
+        if note["subject"] == "partition" and note["why"]:
+            out.tell(f"  queue   {out.clean(note['decision'])} ({out.clean(note['why'])})")
 
 
 def _mpi_of(service: Service, record: JobRecord) -> Mapping[str, Any]:

@@ -509,7 +509,7 @@ def _sample(count: int) -> list[int]:
 
 def _node_hours(prepared: PreparedStudy) -> float | None:
     """What the study costs if every task takes all of its time; parts of a node count as such."""
-    from hpcjobs.plan import partition_of
+    from hpcjobs.destination import partition_of
 
     plan = prepared.sample.plan
     if not plan.time:

@@ -20,6 +20,7 @@ BUILT_IN = {
     "mpirun": "hpcjobs.launchers.mpirun:Mpirun",
     "mpiexec": "hpcjobs.launchers.mpiexec:Mpiexec",
     "pals": "hpcjobs.launchers.pals:Pals",
+    "jsrun": "hpcjobs.launchers.jsrun:Jsrun",
 }
 
 

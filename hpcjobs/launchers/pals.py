@@ -32,5 +32,7 @@ class Pals:
         if shape.ntasks == 1 and not self.config.single:
             return Launch(())
         ranks = ("-n", str(shape.ntasks), "--ppn", str(shape.ntasks_per_node), "--depth", str(shape.cpus_per_task))
-        bind = ("--cpu-bind", binding(self.config, _BIND))
+        # A site's own binding stands among its options.
+        own = any(option.startswith("--cpu-bind") for option in self.config.options)
+        bind = () if own else ("--cpu-bind", binding(self.config, _BIND))
         return Launch((self.config.command or self.program, *ranks, *bind, *self.config.options))

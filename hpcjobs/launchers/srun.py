@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from hpcjobs.model import Shape
     from hpcjobs.shell import Shell
 
-_BIND = {name: f"--cpu-bind={name}" for name in ("cores", "threads", "sockets", "none")}
+_BIND = {name: f"--cpu-bind={name}" for name in ("cores", "threads", "sockets", "none")} | {"": ""}
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class Srun:
         """`srun --ntasks=N [--cpus-per-task=C] --cpu-bind=cores [--mpi=KIND]`."""
         cpus = (f"--cpus-per-task={shape.cpus_per_task}",) if shape.cpus_per_task > 1 else ()
         kind = (f"--mpi={mpi}",) if mpi else ()
-        bind = binding(self.config, _BIND)
+        # A site's own binding stands among its options.
+        own = any(option.startswith("--cpu-bind") for option in self.config.options)
+        bind = () if own else tuple(filter(None, (binding(self.config, _BIND),)))
         command = self.config.command or self.program
-        return Launch((command, f"--ntasks={shape.ntasks}", *cpus, bind, *kind, *extra, *self.config.options))
+        return Launch((command, f"--ntasks={shape.ntasks}", *cpus, *bind, *kind, *extra, *self.config.options))

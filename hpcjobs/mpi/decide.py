@@ -63,6 +63,7 @@ class Question:
     default: str = ""  # the type that the site says
     nodes: int = 1
     ntasks: int = 1
+    prefer: str = ""  # host or image: whose MPI runs where both could
     host_mpi: str = ""  # the one to bind: its name or the beginning of it; by default the launcher's own, or the first
     modules: tuple[str, ...] = ()  # that the job loads
     flag: str = ""  # of the runtime, that brings the host's MPI
@@ -184,7 +185,9 @@ def override(question: Question, asked: str) -> Decision:
         told = wanted.why if not wanted.open else f"{asked} is not what ranks and launcher have in common: {wanted.why}"
         wanted = replace(wanted, type=asked, warnings=(*wanted.warnings, told))
     elif not wanted.open:
-        wanted = replace(wanted, warnings=(*wanted.warnings, wanted.why))
+        # Without a kind, ranks might never find each other: the site's is the best guess.
+        kind = wanted.type or (question.default if mode == "hybrid" else "")
+        wanted = replace(wanted, type=kind, warnings=(*wanted.warnings, wanted.why))
     if mode == "container" and _fits_inside(question):
         wanted = replace(wanted, warnings=())
     chosen = replace(wanted, open=True, why="asked for")
@@ -198,7 +201,8 @@ def _all(decision: Decision) -> tuple[Option, ...]:
 
 def _order(question: Question) -> list[Callable[[Question], Option]]:
     """Bind first; with Open MPI hybrid first, since its library and its launcher find each other across versions."""
-    first = [_hybrid, _bind] if family(question.image) == "openmpi" else [_bind, _hybrid]
+    own = question.prefer == "image" if question.prefer else family(question.image) == "openmpi"
+    first = [_hybrid, _bind] if own else [_bind, _hybrid]
     if question.flag:
         first.insert(0, _site)
     return [*first, *([_translate] if question.wi4mpi else []), _container]
@@ -633,7 +637,7 @@ def _site(question: Question) -> Option:
     name = _called(family(question.image))
     if not question.flag:
         why = f"the site names no option of {question.runtime} for it"
-        return Option(mode="site", open=False, why=why, advice="mpi.runtime_option in the site's file")
+        return Option(mode="site", open=False, why=why, advice="mpi_option of a runtime in the site's file")
     if family(question.image) != "mpich":
         why = f"{question.flag} of {question.runtime} is for programs built with MPICH, and this one is with {name}"
         return Option(mode="site", open=False, why=why, advice="rebuild the image with MPICH")

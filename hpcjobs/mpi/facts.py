@@ -71,6 +71,7 @@ class HostMpi:
     optional: tuple[str, ...] = ()  # those of them that only plug-ins need, and that are not in the prefix
     folders: tuple[Folder, ...] = ()
     env: dict[str, str] = field(default_factory=dict)  # more that it wants set
+    gpu_libraries: dict[str, str] = field(default_factory=dict)  # that let it take GPU memory: name and the file itself
     wires: tuple[str, ...] = ()  # how its library finds the other ranks: pmi1, pmi2, pmix, pals
 
 

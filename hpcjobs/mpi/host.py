@@ -216,6 +216,7 @@ class _Probe:
             libraries=tuple(paths),
             optional=tuple(path for path in paths if path not in least and not path.startswith(f"{prefix or '/'}/")),
             folders=tuple(plugins.described(self.tree, each) for each in folders),
+            gpu_libraries=plugins.gpu(self.tree, prefix) if what.name == "Cray MPICH" else {},
             wires=product.wires(self.tree, found.path, what, set(closure.names), sorted(opened)),
         )
 

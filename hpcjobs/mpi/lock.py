@@ -50,6 +50,10 @@ def _libraries(lock: MpiHost, tree: Tree) -> Iterator[Change]:
     for each in lock.libraries:
         if text := _library(each, tree):
             yield Change(each.path, text, tuple(mpi.name for mpi in lock.mpis if each.path in mpi.libraries))
+    for path in sorted({path for mpi in lock.mpis for path in mpi.gpu_libraries.values()}):
+        if not tree.is_file(path):
+            users = tuple(mpi.name for mpi in lock.mpis if path in mpi.gpu_libraries.values())
+            yield Change(path, f"{path} is gone", users)
 
 
 def _library(was: Library, tree: Tree) -> str:

@@ -27,6 +27,20 @@ _LIBEXEC = re.compile(r"mca_\w+\.so")
 # PMIx 4 and newer by itself reads PMIX_PREFIX.
 _PMIX_PREFIX = ("PMIX_PREFIX", "PMIX_INSTALL_PREFIX")
 _DEPTH = 3
+_LIBRARY = re.compile(r"lib[\w+-]+\.so(?:\.\d+)*")
+# From the prefix of a Cray MPICH, …/mpich/8.1.27/ofi/gnu/12.3, up to where its gtl/lib is.
+_UP = 4
+
+
+def gpu(tree: Tree, prefix: str) -> dict[str, str]:
+    """The libraries that let a Cray MPICH take GPU memory (GTL), by name: `$CRAY_MPICH_ROOTDIR/gtl/lib`."""
+    for _ in range(_UP if prefix else 0):
+        folder = f"{prefix}/gtl/lib"
+        files = [name for name in tree.names(folder) if _LIBRARY.fullmatch(name) and tree.is_file(f"{folder}/{name}")]
+        if files:
+            return {name: tree.real(f"{folder}/{name}") for name in files}
+        prefix = posixpath.dirname(prefix)
+    return {}
 
 
 def open_mpi(tree: Tree, library: str, prefix: str, loaded: Mapping[str, str]) -> Iterator[Folder]:

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from hpcjobs import modules as module_system
 from hpcjobs.errors import UnreachableError
 from hpcjobs.mpi.facts import interface
+from hpcjobs.shell import join
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -158,12 +160,13 @@ fi
 type module >/dev/null 2>&1 || exit 3
 """
 # Lmod and the modules in Tcl list on stderr; `LMOD_PAGER` and `PAGER` would wait for a key.
-_LIST = _START + "module -t avail 2>&1 </dev/null\n:"
+_LIST = _START + 'eval "$1" >/dev/null 2>&1\nmodule -t avail 2>&1 </dev/null\n:'
 _LOAD = (
     _START
     + rf"""
-for names; do
-  ( module load $names </dev/null >/dev/null 2>&1 && printf '\0{_MARK}=%s\0' "$names" && env -0 )
+while (($#)); do
+  ( eval "$2" </dev/null >/dev/null 2>&1 && printf '\0{_MARK}=%s\0' "$1" && env -0 )
+  shift 2
 done
 :
 """
@@ -175,23 +178,33 @@ def modules(
 ) -> tuple[dict[tuple[str, ...], dict[str, str]], list[str]]:
     """The environment that each module that looks like an MPI makes, by its name, and notes.
 
-    `wanted` are the modules that the site loads, all at once; they come first. Modules are functions of the shell:
-    `init` is the line that defines them, where the environment does not bring them along.
+    `wanted` is what the site loads, all at once; it comes first. Others are looked for where it says that modules are.
+    Modules are functions of the shell: `init` is the line that defines them, where the environment does not bring them
+    along.
     """
     env = {**environment, "LMOD_PAGER": "none", "MODULES_PAGER": "", "PAGER": "cat"}
-    asked = [" ".join(wanted)] if wanted else []
+    shell = ("bash", "--noprofile", "--norc", "-c")
+    loaded = module_system.brought(wanted)
+    there = module_system.folders(wanted)
+    asked = {loaded: _in_turn(wanted)} if loaded else {}
     try:
-        answer = runner(("bash", "--noprofile", "--norc", "-c", _LIST, "bash", init), timeout=_MODULES, env=env)
+        answer = runner((*shell, _LIST, "bash", init, _in_turn(there)), timeout=_MODULES, env=env)
         if answer.code != 0 and not asked:
             return {}, []
-        asked += [name for name in likely(answer.out) if name not in asked]
+        asked |= {(name,): _in_turn((*there, f"load {name}")) for name in likely(answer.out) if (name,) != loaded}
         if not asked:
             return {}, []
-        answer = runner(("bash", "--noprofile", "--norc", "-c", _LOAD, "bash", init, *asked), timeout=_MODULES, env=env)
+        pairs = [word for names, line in asked.items() for word in ("\n".join(names), line)]
+        answer = runner((*shell, _LOAD, "bash", init, *pairs), timeout=_MODULES, env=env)
     except UnreachableError as error:
         return {}, [f"modules: {error.message}"]
     found = parse_environments(answer.out)
-    return found, [f"module {name} does not load" for name in asked if tuple(name.split()) not in found]
+    return found, [f"module {' '.join(names)} does not load" for names in asked if names not in found]
+
+
+def _in_turn(items: Sequence[str]) -> str:
+    """A line of shell that does what the items say."""
+    return " && ".join(join(command) for command in module_system.commands(items)) or ":"
 
 
 def likely(text: str) -> list[str]:
@@ -215,7 +228,7 @@ def parse_environments(text: str) -> dict[tuple[str, ...], dict[str, str]]:
     for entry in text.split("\0"):
         name, equals, value = entry.partition("=")
         if equals and name == _MARK:
-            current = found.setdefault(tuple(value.split()), {})
+            current = found.setdefault(tuple(value.split("\n")), {})
         elif equals:
             current[name] = value
     return found

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from hpcjobs import capabilities
+from hpcjobs import capabilities, modules
 from hpcjobs.containers import parse_bind
 from hpcjobs.errors import PlanError
 from hpcjobs.model import Bind, MpiPlan, Note
@@ -17,12 +17,12 @@ from hpcjobs.mpi.wiring import Surroundings, Wiring
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from hpcjobs.model import ImageFacts, JobSpec, LauncherConfig, Runtime, Shape, Site
+    from hpcjobs.model import ImageFacts, JobSpec, LauncherConfig, Runtime, RuntimeConfig, Shape, Site
     from hpcjobs.mpi.decide import Decision, Question
     from hpcjobs.mpi.facts import MpiHost, MpiImage
 
 # Runtimes that have an option of their own for the host's MPI.
-_WITH_OPTION = ("shifter", "sarus", "podman-hpc")
+WITH_OPTION = ("shifter", "sarus", "podman-hpc")
 # Those that cannot show a file or folder at any place.
 _PARTICULAR = ("shifter", "sarus")
 # Ways in which ranks find each other: what they share on a node matters.
@@ -74,6 +74,13 @@ class Job:
     even: bool  # whether each node is sure to get as many ranks
 
 
+def runtime_option(site: Site, runtime: RuntimeConfig, *, gpus: bool) -> str:
+    """The option of the runtime that brings the host's MPI; empty where the site names none."""
+    if runtime.kind not in WITH_OPTION:
+        return ""
+    return (runtime.mpi_gpu_option if gpus else "") or runtime.mpi_option or site.mpi.runtime_option
+
+
 def understanding(config: LauncherConfig, host: MpiHost) -> LauncherConfig:
     """The launcher as the site says it, or by its path where its name alone would start another MPI's."""
     kinds = [each for each in host.launchers if each.kind == config.kind]
@@ -100,9 +107,10 @@ def question(job: Job, known: Known) -> Question:
         default=site.mpi.default if own else "",
         nodes=job.shape.nodes,
         ntasks=job.shape.ntasks,
+        prefer=site.mpi.prefer,
         host_mpi=site.mpi.host,
-        modules=(*site.modules, *job.spec.modules),
-        flag=site.mpi.runtime_option if job.runtime.name in _WITH_OPTION else "",
+        modules=modules.brought((*site.modules, *job.runtime.config.modules, *job.spec.modules)),
+        flag=runtime_option(site, job.runtime.config, gpus=job.shape.gpus_per_node > 0),
         wi4mpi=bool(site.mpi.wi4mpi),
         can_mount="bind" in capabilities.TABLE.get(job.runtime.name, {"bind": ""}),
     )
@@ -140,7 +148,7 @@ def settle(job: Job, known: Known) -> Settled:
         ntasks_per_node=shape.ntasks_per_node,
         gpu_library=site.mpi.gpu_library if shape.gpus_per_node else "",
         recipe=tuple(_recipe(site)),
-        recipe_env=site.mpi.env,
+        env=site.mpi.env,
         wi4mpi=site.mpi.wi4mpi,
         library_path=job.spec.env.get("LD_LIBRARY_PATH", ""),
         check=(job.spec.mpi_check or site.mpi.check) != "never" and decision.chosen.mode in _TOGETHER,
@@ -213,7 +221,7 @@ def _proof(plan: MpiPlan, job: Job, known: Known) -> str:
         job.image.digest, job.site.name, plan.mode, plan.type, plan.host, plan.links, plan.checks, plan.env,
         asdict(job.runtime.config), asdict(job.launcher), plan.canary and plan.canary.soname,
         known.image.program and known.image.program.path, job.site.modules, job.spec.modules, job.shape.nodes > 1,
-        job.shape.ntasks_per_node > 1,
+        job.shape.ntasks_per_node > 1, question(job, known).flag,
     ]  # fmt: skip
     return f"proven-{wiring.short_hash(json.dumps(told, sort_keys=True).encode())}"
 

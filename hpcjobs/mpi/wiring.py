@@ -107,9 +107,9 @@ class Surroundings:
     shares: bool = False  # whether the ranks of a node share one container, or its namespaces
     ntasks: int = 1
     ntasks_per_node: int = 1
-    gpu_library: str = ""  # that makes the MPI take GPU memory, if the job has GPUs
+    gpu_library: str = ""  # that makes the MPI take GPU memory, if the job has GPUs: a path, or a name beside the MPI
     recipe: tuple[Mount, ...] = ()  # binds that the site documents
-    recipe_env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)  # that the site gives programs with the host's MPI
     wi4mpi: str = ""  # where it is installed
     library_path: str = ""  # LD_LIBRARY_PATH that the job asks for, in the place of the image's
     check: bool = True
@@ -171,6 +171,8 @@ def _with_data(made: Wiring, question: Question, chosen: Option, around: Surroun
 def _bound(chosen: Option, mpi: HostMpi, host: MpiHost, question: Question, around: Surroundings) -> Wiring:
     if around.recipe:
         return _by_recipe(mpi, question, around)
+    gpu_library, doubt = _gpu_library(mpi, around)
+    own = around.library_path or question.image.ld_library_path
     try:
         stack = netstack.build(
             mpi,
@@ -178,8 +180,8 @@ def _bound(chosen: Option, mpi: HostMpi, host: MpiHost, question: Question, arou
             question.image,
             spare=around.spare,
             preload=chosen.preload,
-            gpu_preload=around.gpu_library,
-            library_path=around.library_path,
+            gpu_preload=gpu_library,
+            library_path=":".join(filter(None, (around.env.get("LD_LIBRARY_PATH"), own))),
             also=(around.wi4mpi,) if chosen.mode == "translate" else (),
         )
     except netstack.NoPlaceError:
@@ -188,11 +190,36 @@ def _bound(chosen: Option, mpi: HostMpi, host: MpiHost, question: Question, arou
             hint="make the image with a newer Charliecloud (0.38), use --runtime apptainer, or --mpi hybrid",
         ) from None
     env = {**_apart_bound(mpi, around), **stack.env}
-    if around.gpu_library and mpi.family == "mpich":
+    if gpu_library and mpi.family == "mpich":
         env["MPICH_GPU_SUPPORT_ENABLED"] = "1"
     if chosen.mode == "translate":
         env |= _translated(mpi, stack, around.wi4mpi)
-    return Wiring(mounts=(Mount("", stack.folder), *stack.mounts), env=env, stack=stack, folder=stack.folder)
+    # Their path of libraries is part of the stack's already, which leads to the host's.
+    env = _with_the_site_s(env, {name: value for name, value in around.env.items() if name != "LD_LIBRARY_PATH"})
+    mounts = (Mount("", stack.folder), *stack.mounts)
+    return Wiring(mounts=mounts, env=env, stack=stack, folder=stack.folder, warnings=doubt)
+
+
+def _gpu_library(mpi: HostMpi, around: Surroundings) -> tuple[str, tuple[str, ...]]:
+    """The path of the library that lets the host's MPI take GPU memory, and what is to be told if there is none."""
+    name = around.gpu_library
+    if not name or "/" in name:
+        return name, ()
+    if mpi.family != "mpich":  # of Cray's: Open MPI has what it needs in itself
+        return "", ()
+    path = mpi.gpu_libraries.get(name, "")
+    if not path:
+        seen = f"{name} (mpi.gpu_library) is not beside {mpi.product} {mpi.version} as hpcjob mpi host saw it"
+        return "", (f"{seen}: MPI takes no GPU memory",)
+    if not around.recipe or _covered(path, around.recipe):
+        return (_shown_at(path, around.recipe), ())
+    return "", (f"the site's recipe (mpi.bind): it does not bind {path}: MPI takes no GPU memory",)
+
+
+def _with_the_site_s(env: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
+    """The variables, those of the site before hpcjob's own; what is loaded first is all of both."""
+    both = {name: f"{env[name]}:{given[name]}" for name in ("LD_PRELOAD",) if name in env and name in given}
+    return {**env, **given, **both}
 
 
 def _translated(mpi: HostMpi, stack: NetStack, root: str) -> dict[str, str]:
@@ -226,7 +253,7 @@ def _by_recipe(mpi: HostMpi, question: Question, around: Surroundings) -> Wiring
     """The binds that the site documents, as they are, and what can be seen to be wrong with them."""
     stack = NetStack(
         mounts=around.recipe,
-        env=dict(around.recipe_env),
+        env=dict(around.env),
         files=tuple(
             each for each in decide.libraries(question.host, mpi) if _covered(each.path, around.recipe)
         ) if question.host else (),
@@ -234,10 +261,14 @@ def _by_recipe(mpi: HostMpi, question: Question, around: Surroundings) -> Wiring
     )  # fmt: skip
     warnings = tuple(f"the site's recipe (mpi.bind): {text}" for text in _doubts(mpi, question, around))
     folder = _links(around.spare)
-    env = {**_apart_bound(mpi, around), **stack.env}
-    if around.gpu_library:
-        env |= {"LD_PRELOAD": around.gpu_library, "MPICH_GPU_SUPPORT_ENABLED": "1"}
-    return Wiring(mounts=(Mount("", folder), *around.recipe), env=env, stack=stack, folder=folder, warnings=warnings)
+    gpu_library, doubt = _gpu_library(mpi, around)
+    env = _apart_bound(mpi, around)
+    if gpu_library:
+        env |= {"LD_PRELOAD": gpu_library, "MPICH_GPU_SUPPORT_ENABLED": "1"}
+    return Wiring(
+        mounts=(Mount("", folder), *around.recipe), env=_with_the_site_s(env, stack.env), stack=stack, folder=folder,
+        warnings=(*warnings, *doubt),
+    )  # fmt: skip
 
 
 def _covered(path: str, mounts: Sequence[Mount]) -> bool:
@@ -257,13 +288,13 @@ def _doubts(mpi: HostMpi, question: Question, around: Surroundings) -> Iterator[
     for soname in image.program.needed if image.program else ():
         if soname not in shown:
             yield f"nothing that it binds is called {soname}, so the program would keep the image's own MPI"
-    path = around.recipe_env.get("LD_LIBRARY_PATH", "").split(":")
+    path = around.env.get("LD_LIBRARY_PATH", "").split(":")
     for each in around.recipe:
         if each.target in path and _SYSTEM.fullmatch(each.source):
             yield f"LD_LIBRARY_PATH leads to {each.source} of the host, whose libc does not go with the image's loader"
     if image.program and image.program.rpath:
         yield "the program has a DT_RPATH, by which it finds the image's own MPI all the same"
-    if "LD_LIBRARY_PATH" not in around.recipe_env:
+    if "LD_LIBRARY_PATH" not in around.env:
         yield "it sets no LD_LIBRARY_PATH (mpi.env), so the image's own libraries come first"
     stack = netstack.build(mpi, question.host, image) if question.host else NetStack()
     front = {PurePosixPath(link).name for link in stack.links if link.startswith("front/")}

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hpcjobs.model import Bind, ContainerRequest
 
 _PASSED = "HPCJOB_ENV_"
+_BARE = re.compile(r"[A-Za-z0-9_-]+")  # what a key of TOML may be without quotes
 _VARIABLE = re.compile(r"\$(\w+)", re.ASCII)
 
 
@@ -37,7 +38,7 @@ class ContainerEngine:
             program=request.program,
             launcher_args=(f"--environment={request.folder}/{file}", *self.config.options),
             env=request.env | {_PASSED + name: one for name, one in request.env.items() if isinstance(one, Shell)},
-            files={file: "\n".join(_edf(request)) + "\n"},
+            files={file: "\n".join((*_edf(request), *_annotations(self.config))) + "\n"},
         )
 
 
@@ -48,10 +49,24 @@ def _edf(request: ContainerRequest) -> Iterator[str]:
     yield f"entrypoint = {json.dumps(request.entrypoint)}"
     if request.writable:
         yield "writable = true"
-    if request.env:
+    # The engine shows the driver to images that say so, as NVIDIA's do.
+    driver = {"NVIDIA_VISIBLE_DEVICES": "all", "NVIDIA_DRIVER_CAPABILITIES": "all"} if request.gpu == "nvidia" else {}
+    if env := {**driver, **request.env}:
         yield ""
         yield "[env]"
-        yield from (f"{name} = {_value(name, value)}" for name, value in request.env.items())
+        yield from (f"{name} = {_value(name, value)}" for name, value in env.items())
+
+
+def _annotations(config: RuntimeConfig) -> Iterator[str]:
+    if config.annotations:
+        yield ""
+        yield "[annotations]"
+        # Dots make tables in tables, as CSCS writes them.
+        yield from (f"{_key(name)} = {_text(value)}" for name, value in config.annotations.items())
+
+
+def _key(name: str) -> str:
+    return ".".join(part if _BARE.fullmatch(part) else json.dumps(part) for part in name.split("."))
 
 
 def _mount(bind: Bind) -> str:

@@ -32,12 +32,16 @@ class Shifter:
     program: ClassVar[str] = "shifter"
 
     def wrap(self, request: ContainerRequest) -> Invocation:
-        """Homes and scratch are shown by the site; the host's environment passes through."""
+        """Homes and scratch are shown by the site; the host's environment passes through.
+
+        Of an option that comes twice its plug-in keeps the last (shifterSpank.c), so each is written once.
+        """
+        modules = ("gpu",) if request.gpu == "nvidia" else ()
+        volumes = ";".join(_volume(bind) for bind in request.binds)
         container = (
             f"--image=docker:{gateway_name(request.image.source or request.image.path)}",
-            *(f"--volume={_volume(bind)}" for bind in request.binds),
-            *(("--module=gpu",) if request.gpu == "nvidia" else ()),
-            *((request.mpi_option,) if request.mpi_option else ()),
+            *((f"--volume={volumes}",) if volumes else ()),
+            *_with_modules(modules, request.mpi_option),
         )
         return Invocation(
             argv=(
@@ -52,6 +56,29 @@ class Shifter:
             program=request.program,
             directives=() if request.service else container,
             env=dict(request.env),
+            notes=tuple(_doubts(request)),
+        )
+
+
+_MODULE = "--module="
+
+
+def _with_modules(modules: tuple[str, ...], option: str) -> Iterator[str]:
+    """The directive of all modules, and an option that names none."""
+    named = option.removeprefix(_MODULE).split(",") if option.startswith(_MODULE) else []
+    if found := ",".join(dict.fromkeys((*modules, *named))):
+        yield f"{_MODULE}{found}"
+    if option and not named:
+        yield option
+
+
+def _doubts(request: ContainerRequest) -> Iterator[str]:
+    # Modules that are named take the place of all that the site loads by itself (udiRoot.conf, defaultModules).
+    undecided = request.mpi != "none" and not request.together and not request.service
+    if request.gpu == "nvidia" and request.ntasks > 1 and undecided:
+        yield (
+            "--module=gpu takes the place of the modules that the site loads by itself: if its MPI is one of them, "
+            "the ranks do without, unless mpi_option of the runtime names it in the site's file"
         )
 
 

@@ -16,14 +16,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from hpcjobs.limits import Rules
     from hpcjobs.model import Partition, Plan
     from hpcjobs.process import Runner
     from hpcjobs.record import JobRecord, JobStatus
+    from hpcjobs.seen import SeenScheduler
 
 BUILT_IN = {
     "slurm": "hpcjobs.schedulers.slurm:Slurm",
     "pbs": "hpcjobs.schedulers.pbs:Pbs",
     "local": "hpcjobs.schedulers.local:Local",
+    "lsf": "hpcjobs.schedulers.lsf:Lsf",
 }
 
 # Logins of registries, which are for the submission alone: they reach no job, and no file that a queue keeps.
@@ -58,6 +61,30 @@ class Limits:
 
     max_array: int = 0  # tasks of one array
     max_submit: int = 0  # jobs in its queue, each task of an array counted
+
+
+@dataclass(frozen=True)
+class Free:
+    """What of a partition is free at this moment."""
+
+    state: str = "up"  # or the scheduler's own word for why no job starts there: down, drain, stopped
+    nodes: int = 0  # in all
+    idle: int = 0  # nodes on which nothing runs
+    mixed: int = 0  # nodes of which a part is free
+    cores: int | None = None  # free ones; None = not known
+    gpus: int = 0  # in all
+    free_gpus: int = 0
+    max_time: int = 0  # seconds; 0 = not known, or no limit
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """When a job would start, if it were submitted now."""
+
+    start: float = 0.0  # Unix seconds; 0 = not known
+    refused: str = ""  # why the scheduler would not take it
+    nodes: str = ""
+    why: str = ""  # why it is not known
 
 
 class Scheduler(Protocol):
@@ -127,6 +154,22 @@ class Scheduler(Protocol):
 
     def limits(self) -> Limits:
         """How long an array may be, and how many jobs a user may have; asked at most once an hour."""
+
+    def rules(self) -> Rules:
+        """What the person who submits may use, and how much of it; asked at most once an hour, never an error."""
+
+    def free(self) -> dict[str, Free]:
+        """What of each partition is free now, by the scheduler's own names."""
+
+    def forecast(self, script: str) -> Forecast:
+        """When a job of this script would start; nothing is queued."""
+
+    def survey(self) -> SeenScheduler:
+        """What a site file can say of the machine (`hpcjob site init`).
+
+        Raises:
+            UsageError: there is nothing to learn from this scheduler.
+        """
 
     def diagnose(self) -> Diagnosis:
         """Whether it answers, and with which version."""

@@ -19,7 +19,7 @@ from hpcjobs import paths
 from hpcjobs.errors import RefusedError, UnreachableError
 from hpcjobs.model import NodeShape, Partition
 from hpcjobs.record import JobRecord, JobState, JobStatus, Tasks
-from hpcjobs.schedulers import LOGINS, Diagnosis, Explanation, Limits
+from hpcjobs.schedulers import LOGINS, Diagnosis, Explanation, Forecast, Free, Limits
 from hpcjobs.schedulers.local_queue import Job, Need, Queue, need
 from hpcjobs.schedulers.slurm_words import explain_reason
 from hpcjobs.units import Memory, format_indices, parse_indices
@@ -27,6 +27,7 @@ from hpcjobs.units import Memory, format_indices, parse_indices
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from hpcjobs.limits import Rules
     from hpcjobs.model import Plan
     from hpcjobs.process import Runner
 
@@ -228,6 +229,30 @@ class Local:
     def limits(self) -> Limits:
         """The longest array that its queue file holds with ease."""
         return Limits(_MOST_TASKS)
+
+    def rules(self) -> Rules:
+        """None: nobody pays, and the queue has no limits but the machine."""
+        from hpcjobs.limits import Rules
+
+        return Rules()
+
+    def free(self) -> dict[str, Free]:
+        """This machine, without what runs of its queue."""
+        machine = capacity(self._extra)
+        running = [job for job in self._jobs() if job.running]
+        cores = machine.cores - sum(job.user_wants.cores * len(job.running) for job in running)
+        gpus = machine.gpus - sum(len(run.gpus) for job in running for run in job.running.values())
+        idle, mixed = int(not running), int(bool(running) and cores > 0)
+        return {"local": Free("up", 1, idle, mixed, max(0, cores), machine.gpus, max(0, gpus))}
+
+    def _jobs(self) -> list[Job]:
+        found = (self.queue.load(int(file.stem)) for file in self.queue.active.glob("*.json"))
+        return [job for job in found if job]
+
+    def forecast(self, script: str) -> Forecast:
+        """Not known: there is one queue, and who waits for what in it is not looked at."""
+        del script
+        return Forecast(why="this machine has one queue")
 
     def diagnose(self) -> Diagnosis:
         """What the machine has and whether the supervisor runs."""

@@ -7,10 +7,12 @@ what the answers mean in `pbs_status` and `pbs_words`. Sources: qsub(1B), qstat(
 
 from __future__ import annotations
 
+import grp
 import itertools
 import os
 import pwd
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from hpcjobs import paths, shell
@@ -18,7 +20,7 @@ from hpcjobs.errors import PlanError, RefusedError, UnreachableError
 from hpcjobs.record import JobState, JobStatus
 from hpcjobs.schedulers import LOGINS, Diagnosis, Explanation, Limits
 from hpcjobs.schedulers.api import Library, asked_for, diagnosed
-from hpcjobs.schedulers.pbs_request import OPENPBS, TORQUE, WRAPPER, arrange, spell
+from hpcjobs.schedulers.pbs_request import OPENPBS, TORQUE, WRAPPER, Custom, arrange, spell
 from hpcjobs.schedulers.pbs_status import (
     OVER,
     UNIT,
@@ -29,6 +31,7 @@ from hpcjobs.schedulers.pbs_status import (
     gather,
     lines_of,
     parse_dsv,
+    parse_kinds,
     parse_nodes,
     parse_queues,
     parse_submit,
@@ -49,15 +52,18 @@ from hpcjobs.schedulers.pbs_words import (
     unreachable,
     unreachable_hint,
 )
+from hpcjobs.seen import SeenScheduler, remarks
 from hpcjobs.units import format_indices
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from hpcjobs.limits import Rules
     from hpcjobs.model import Partition, Plan
     from hpcjobs.process import Completed, Runner
     from hpcjobs.record import JobRecord
+    from hpcjobs.schedulers import Forecast, Free
 
 # Variables of a job that this one is submitted from, and such as would bend the commands; those that say where the
 # server is are kept.
@@ -81,7 +87,8 @@ class Pbs:
     """The PBS of this machine; `options` are the site's `scheduler` section.
 
     `options["extra"]` may hold `dialect` (else the commands are asked), `chunk` (what each chunk of a `select` gets,
-    such as `system=polaris`) and `account` (the option that names it, -A or -P).
+    such as `system=polaris`), `account` (the option that names it, -A or -P) and `request` (select, or totals: ncpus,
+    mem and ngpus of the whole job).
     """
 
     name = "pbs"
@@ -149,8 +156,15 @@ class Pbs:
 
     def spell(self, plan: Plan) -> dict[str, Any]:
         """What the template writes of the plan in this dialect."""
-        chunk, account = str(self._extra.get("chunk", "")), str(self._extra.get("account", "-A"))
-        return spell(plan, self._dialect, chunk=chunk, account=account)
+        request = str(self._extra.get("request", "select"))
+        if request not in ("select", "totals"):
+            raise PlanError(f"scheduler.extra.request is {request!r} in the site file", hint="write select or totals")
+        custom = Custom(
+            chunk=str(self._extra.get("chunk", "")),
+            account=str(self._extra.get("account", "-A")),
+            totals=request == "totals",
+        )
+        return spell(plan, self._dialect, custom)
 
     def submit(self, script: Path, *, tag: str, record: JobRecord, keep_fds: Sequence[int] = ()) -> str:
         """`qsub`; the tag stands in the script's path, which PBS keeps with the job (or in the name, for Slurm's)."""
@@ -332,13 +346,31 @@ class Pbs:
 
     def partitions(self) -> dict[str, Partition]:
         """The queues and their limits, and the largest node: which queue has which nodes, PBS does not say."""
+        return parse_queues(self._queues(), self._nodes(), self._server()[1].get("default_queue", ""))
+
+    def survey(self) -> SeenScheduler:
+        """What a site file can say of the queues and nodes."""
+        name, rules = self._server()[0], self.rules()
+        return SeenScheduler(
+            kind=self.name,
+            version=self.diagnose().version,
+            cluster=name,
+            partitions=self.partitions(),
+            kinds={"": parse_kinds(self._nodes())},
+            remarks={queue: tuple(remarks(access)) for queue, access in rules.partitions.items()},
+            extra={"dialect": self._dialect},
+            unanswered=tuple(filter(None, (rules.unknown,))),
+        )
+
+    def _queues(self) -> dict[str, Attributes]:
         if self._dialect == OPENPBS:
-            queues = lines_of(self._ask("qstat", "-Q", "-f", "-F", "dsv", "-D", UNIT).out, "Queue: ")
-            nodes = lines_of(self._ask("pbsnodes", "-a", "-F", "dsv", "-D", UNIT).out, "Name=")
-        else:
-            queues = blocks_of(self._ask("qstat", "-Q", "-f").out, "Queue:")
-            nodes = parse_nodes(self._ask("pbsnodes", "-a").out)
-        return parse_queues(queues, nodes, self._server()[1].get("default_queue", ""))
+            return lines_of(self._ask("qstat", "-Q", "-f", "-F", "dsv", "-D", UNIT).out, "Queue: ")
+        return blocks_of(self._ask("qstat", "-Q", "-f").out, "Queue:")
+
+    def _nodes(self) -> dict[str, Attributes]:
+        if self._dialect == OPENPBS:
+            return lines_of(self._ask("pbsnodes", "-a", "-F", "dsv", "-D", UNIT).out, "Name=")
+        return parse_nodes(self._ask("pbsnodes", "-a").out)
 
     def _server(self) -> tuple[str, Attributes]:
         """The server's name and settings; Slurm has none."""
@@ -356,6 +388,31 @@ class Pbs:
         size = settings.get("max_array_size") or settings.get("max_job_array_size") or ""
         queued = re.search(r"\[u:PBS_GENERIC=(\d+)\]", settings.get("max_queued", ""), re.ASCII)
         return Limits(int(size) if size.isdecimal() else _USUAL_ARRAY[self._dialect], int(queued[1]) if queued else 0)
+
+    def rules(self) -> Rules:
+        """The limits of queues and server that PBS would refuse by, or never start for, and who may use which queue."""
+        from hpcjobs.limits import Rules
+        from hpcjobs.schedulers.pbs_limits import Person, parse_rules
+
+        person = Person(pwd.getpwuid(os.getuid()).pw_name, _groups())
+        try:
+            server = self._server()[1]
+            return parse_rules(self._queues(), server, person, default=server.get("default_queue", ""))
+        except (UnreachableError, RefusedError) as error:
+            return Rules(unknown=error.message)
+
+    def free(self) -> dict[str, Free]:
+        """Queues and nodes, in two commands."""
+        from hpcjobs.schedulers.pbs_limits import parse_free
+
+        return parse_free(self._queues(), self._nodes())
+
+    def forecast(self, script: str) -> Forecast:
+        """PBS estimates no starts before a job is in the queue."""
+        from hpcjobs.schedulers import Forecast
+
+        del script
+        return Forecast(why="PBS does not say")
 
     def diagnose(self) -> Diagnosis:
         """What the server says of itself, and whether its library is used."""
@@ -381,6 +438,15 @@ def _handed_over(script: Path) -> Path:
     short = script.with_name("submit.sh")
     paths.write_private(short, "\n".join((*head, "", f"exec bash {shell.quote(str(script))}", "")))
     return short
+
+
+def _groups() -> tuple[str, ...]:
+    """The names of the groups of this process."""
+    names = []
+    for number in {os.getgid(), *os.getgroups()}:
+        with suppress(KeyError):  # a number without a name
+            names.append(grp.getgrgid(number).gr_name)
+    return tuple(sorted(names))
 
 
 def _libraries(commands: Runner) -> dict[str, Library]:

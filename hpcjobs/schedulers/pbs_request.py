@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hpcjobs import paths, shell
@@ -16,7 +17,7 @@ from hpcjobs.shell import Shell
 from hpcjobs.units import HOUR, MINUTE, format_indices, parse_indices
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from hpcjobs.model import Plan, Shape
     from hpcjobs.units import Duration, Memory
@@ -33,20 +34,31 @@ _FEATURES = re.compile(rf"{_FEATURE}(&{_FEATURE})*", re.ASCII)
 _INDEX = {OPENPBS: "PBS_ARRAY_INDEX", TORQUE: "PBS_ARRAYID", WRAPPER: "SLURM_ARRAY_TASK_ID"}
 
 
-def spell(plan: Plan, dialect: str, *, chunk: str = "", account: str = "-A") -> dict[str, Any]:
+@dataclass(frozen=True)
+class Custom:
+    """How this very server wants to be asked: `scheduler.extra` of the site."""
+
+    chunk: str = ""  # what each chunk of a select gets besides
+    account: str = "-A"  # the option that names it; "-W group_list=" is one too
+    totals: bool = False  # whether there is no select: ncpus, mem and ngpus of the whole job
+
+
+def spell(plan: Plan, dialect: str, custom: Custom = Custom()) -> dict[str, Any]:
     """What the template writes.
 
     `options` are the directives, each a flag and its value (one with two dashes is sbatch's own); `index` the variable
     with a task's number; `indices` the tasks of an array that PBS counts otherwise; `output` and `error` where the
-    script writes to, as words of shell. `chunk` is added to each chunk of a select.
+    script writes to, as words of shell.
 
     Raises:
         PlanError: PBS cannot express a field; says what is nearest.
     """
     _refuse(plan, dialect)
+    if custom.totals and dialect == OPENPBS:
+        _refuse_totals(plan)
     return {
         "dialect": dialect,
-        "options": tuple(_options(plan, dialect, chunk, account)),
+        "options": tuple(_options(plan, dialect, custom)),
         "index": Shell(f"${_INDEX[dialect]}"),
         "indices": _listed(plan, dialect),
         "output": _file(plan.output, plan.name),
@@ -54,17 +66,20 @@ def spell(plan: Plan, dialect: str, *, chunk: str = "", account: str = "-A") -> 
     }
 
 
-def _options(plan: Plan, dialect: str, chunk: str, account: str) -> Iterator[tuple[str, str]]:
+def _options(plan: Plan, dialect: str, custom: Custom) -> Iterator[tuple[str, str]]:
     yield "-N", _job_name(plan, dialect)
     if plan.partition:
         yield "-q", plan.partition
     if plan.account:
-        yield account, plan.account
-    yield from _resources(plan, dialect, chunk)
+        flag, _, name = custom.account.partition(" ")  # -A, or -W group_list=
+        yield flag, name + plan.account
+    yield from _resources(plan, dialect, custom)
     if plan.hold:
         yield "-h", ""
     if plan.requeue is not None and dialect == WRAPPER:  # sbatch does not take it from -r
         yield "--requeue" if plan.requeue else "--no-requeue", ""
+    elif plan.requeue is None and dialect == OPENPBS and _array(plan, dialect):
+        yield "-r", "y"  # its arrays must be, and a server's hook may have made jobs otherwise
     elif plan.requeue is not None:
         yield "-r", "y" if plan.requeue else "n"
     if array := _array(plan, dialect):
@@ -76,8 +91,7 @@ def _options(plan: Plan, dialect: str, chunk: str, account: str) -> Iterator[tup
     # The script writes where it was asked to by itself: at once, and to files of any name.
     yield "-j", "oe"
     yield "-o", "/dev/null"
-    for text in plan.directives:
-        yield _directive(text)
+    yield from _last_of_each(map(_directive, plan.directives))
 
 
 def _array(plan: Plan, dialect: str) -> str:
@@ -106,6 +120,16 @@ _OWN = {
     "-l ncpus": "-n and -c", "-l mem": "--mem", "-l ngpus": "--gpus-per-node", "-W depend": "-d", "-f": "", "-z": "",
     "-I": "", "-X": "", "-W block": "--wait", "-C": "", "-S": "",
 }  # fmt: skip
+
+
+def _last_of_each(directives: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """What was said last of each resource: PBS itself would take the first, which is the site's."""
+    found: dict[tuple[str, str], tuple[str, str]] = {}
+    for flag, value in directives:
+        about = value.partition("=")[0] if flag in ("-l", "-W") else value
+        found.pop((flag, about), None)
+        found[flag, about] = (flag, value)
+    yield from found.values()
 
 
 def _directive(text: str) -> tuple[str, str]:
@@ -180,6 +204,17 @@ def _refuse(plan: Plan, dialect: str) -> None:
         raise PlanError("PBS takes no array whose tasks must not start again", hint="leave out --no-requeue, or -a")
 
 
+def _refuse_totals(plan: Plan) -> None:
+    """What is said of a node, where nothing of single nodes is said."""
+    asked = {"features": plan.constraint, "a kind of GPU": plan.gpu_type if _gpus(plan) else ""}
+    for what, value in asked.items():
+        if value:
+            raise PlanError(
+                f"PBS is asked for the whole job here, without {what}, and {value} was asked for",
+                hint="leave it out, and choose the queue that has such nodes: -p QUEUE",
+            )
+
+
 def _job_name(plan: Plan, dialect: str) -> str:
     """The job's name; Slurm's look-alike finds the job by the tag in it."""
     name = job_name(plan.name, dialect)
@@ -194,20 +229,22 @@ def job_name(name: str, dialect: str) -> str:
     return name[: _NAME[dialect]]
 
 
-def _resources(plan: Plan, dialect: str, chunk: str) -> Iterator[tuple[str, str]]:
+def _resources(plan: Plan, dialect: str, custom: Custom) -> Iterator[tuple[str, str]]:
     if dialect == WRAPPER:
         yield from _of_slurm(plan)
     else:
-        yield from (("-l", resource) for resource in _of_pbs(plan, dialect, chunk))
+        yield from (("-l", resource) for resource in _of_pbs(plan, dialect, custom))
     if plan.exclusive and dialect == TORQUE:
         yield "-n", ""
     if plan.time:
         yield "-l", f"walltime={walltime(plan.time)}"
 
 
-def _of_pbs(plan: Plan, dialect: str, chunk: str) -> Iterator[str]:
-    if dialect == OPENPBS:
-        yield f"select={'+'.join(_chunks(plan, chunk))}"
+def _of_pbs(plan: Plan, dialect: str, custom: Custom) -> Iterator[str]:
+    if dialect == OPENPBS and custom.totals:
+        yield from _totals(plan)
+    elif dialect == OPENPBS:
+        yield f"select={'+'.join(_chunks(plan, custom.chunk))}"
         yield f"place={_place(plan)}"
     else:
         yield _nodes(plan)
@@ -217,6 +254,11 @@ def _of_pbs(plan: Plan, dialect: str, chunk: str) -> Iterator[str]:
     for one in plan.licenses.split(",") if plan.licenses else ():
         name, _, count = one.partition(":")
         yield f"{name}={count or 1}"
+
+
+def _gpus(plan: Plan) -> int:
+    """GPUs of a node that are asked for; none where the queue brings them."""
+    return plan.shape.gpus_per_node if plan.gpu_request != "none" else 0
 
 
 def _of_slurm(plan: Plan) -> Iterator[tuple[str, str]]:
@@ -229,7 +271,7 @@ def _of_slurm(plan: Plan) -> Iterator[tuple[str, str]]:
         yield "--ntasks", str(shape.ntasks)
     wanted = {
         "--cpus-per-task": shape.cpus_per_task if shape.cpus_per_task > 1 else "",
-        "--gpus-per-node": ":".join(word for word in (plan.gpu_type, str(shape.gpus_per_node or "")) if word),
+        "--gpus-per-node": ":".join(filter(None, (plan.gpu_type, str(_gpus(plan))))) if _gpus(plan) else "",
         "--constraint": plan.constraint,
         "--licenses": plan.licenses,
         "--mem-per-cpu": _size(plan.mem_per_cpu).removesuffix("b") if plan.mem_per_cpu else "",
@@ -244,15 +286,33 @@ def _chunks(plan: Plan, more: str) -> Iterator[str]:
     groups = _groups(plan.shape) if _by_node(plan) else [(plan.shape.ntasks, 1)]
     for count, ranks in groups:
         cpus = ranks * plan.shape.cpus_per_task
-        parts = [str(count), f"ncpus={cpus}", f"mpiprocs={ranks}"]
+        asked = max(cpus, plan.node.cores) if plan.whole_nodes and _by_node(plan) else cpus
+        parts = [str(count), f"ncpus={asked}", f"mpiprocs={ranks}"]
         parts += [f"ompthreads={plan.shape.cpus_per_task}"]
-        parts += [f"ngpus={plan.shape.gpus_per_node}"] if plan.shape.gpus_per_node else []
-        parts += [f"gpu_type={plan.gpu_type}"] if plan.gpu_type else []
+        parts += [f"ngpus={_gpus(plan)}"] if _gpus(plan) else []
+        parts += [f"gpu_type={plan.gpu_type}"] if plan.gpu_type and _gpus(plan) else []
         memory = plan.mem or (plan.mem_per_cpu * cpus if plan.mem_per_cpu else 0)
         parts += [f"mem={_size(memory)}"] if memory else []
         parts += [more] if more else []
         parts += [part if "=" in part else f"{part}=True" for part in plan.constraint.split("&") if part]
         yield ":".join(parts)
+
+
+def _totals(plan: Plan) -> Iterator[str]:
+    """`ncpus=192`, `mem=…`, `ngpus=4`: what the whole job gets, from which the server makes nodes that are full.
+
+    A job of several nodes has them whole, and GPUs come with their share of the cores (NCI's "PBS directives").
+    """
+    shape, node = plan.shape, plan.node
+    asked = cores = shape.ntasks_per_node * shape.cpus_per_task
+    if shape.nodes > 1 or plan.exclusive:
+        cores = max(cores, node.cores)
+    elif node.gpus:
+        cores = max(cores, shape.gpus_per_node * node.cores // node.gpus)
+    yield f"ncpus={shape.nodes * cores}"
+    memory = plan.mem or (plan.mem_per_cpu * asked if plan.mem_per_cpu else 0)
+    yield from [f"mem={_size(memory * shape.nodes)}"] if memory else []
+    yield from [f"ngpus={_gpus(plan) * shape.nodes}"] if _gpus(plan) else []
 
 
 def _groups(shape: Shape) -> list[tuple[int, int]]:
@@ -281,7 +341,7 @@ def _nodes(plan: Plan) -> str:
     parts = []
     for count, ranks in _groups(plan.shape):
         words = [str(count), f"ppn={ranks * plan.shape.cpus_per_task}"]
-        words += [f"gpus={plan.shape.gpus_per_node}"] if plan.shape.gpus_per_node else []
+        words += [f"gpus={_gpus(plan)}"] if _gpus(plan) else []
         words += [part for part in plan.constraint.split("&") if part]
         parts.append(":".join(words))
     return "nodes=" + "+".join(parts)

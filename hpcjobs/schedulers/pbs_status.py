@@ -7,6 +7,7 @@ what real servers answered (tests/data/pbs).
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from hpcjobs.model import NodeShape, Partition
     from hpcjobs.record import JobRecord
+    from hpcjobs.seen import NodeKind
 
 UNIT = "\x1f"
 """What stands between attributes in `qstat -F dsv`: no name and no value has it."""
@@ -336,6 +338,13 @@ def parse_nodes(text: str) -> dict[str, Attributes]:
         elif match := re.match(r"\s+([\w.]+) = (.*)", line, re.ASCII):
             block[match[1]] = match[2]
     return found
+
+
+def parse_kinds(nodes: Mapping[str, Attributes]) -> tuple[NodeKind, ...]:
+    """The kinds of hosts there are, the commonest first; which queue has which, PBS does not say."""
+    from hpcjobs.seen import NodeKind
+
+    return tuple(NodeKind(count=count, node=node) for node, count in Counter(_hosts(nodes)).most_common())
 
 
 def _hosts(nodes: Mapping[str, Attributes]) -> list[NodeShape]:

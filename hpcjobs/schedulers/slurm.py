@@ -10,22 +10,33 @@ import os
 import pwd
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from hpcjobs.errors import RefusedError, UnreachableError, UsageError
 from hpcjobs.record import JobState, JobStatus, Tasks
 from hpcjobs.schedulers import LOGINS, Diagnosis, Explanation, Limits
 from hpcjobs.schedulers.api import Library, asked_for, diagnosed
-from hpcjobs.schedulers.slurm_words import explain_reason, message, per_id, refusal_hint, unreachable
+from hpcjobs.schedulers.slurm_words import (
+    CONFIGURING,
+    explain_reason,
+    gpus_of,
+    message,
+    per_id,
+    refusal_hint,
+    unreachable,
+)
+from hpcjobs.seen import SeenScheduler, remarks
 from hpcjobs.units import Duration, Memory, format_indices, parse_indices
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from hpcjobs.limits import Rules
     from hpcjobs.model import Partition, Plan
     from hpcjobs.process import Completed, Runner
     from hpcjobs.record import JobRecord
+    from hpcjobs.schedulers import Forecast, Free
 
 # squeue(1), JOB STATE CODES. A suspended job keeps its allocation, a configuring one waits for its nodes.
 STATES = {
@@ -67,6 +78,8 @@ _QUEUE_FIELDS = 7
 _ACCOUNTING_FORMAT = "JobID,State,ExitCode,Start,End,NodeList,Reason"
 # Short enough for any command line, and what loaded accounting databases still answer quickly.
 _CHUNK = 500
+# Seconds for which a submission waits for an answer that it can do without.
+_SHORT = 10.0
 
 
 class Slurm:
@@ -164,7 +177,7 @@ class Slurm:
                 f"--format={_ACCOUNTING_FORMAT}",
                 "--jobs=" + ",".join(job.native_id for job in some),
             )
-            if "accounting storage is disabled" in answer.err:
+            if _NO_ACCOUNTING in answer.err:
                 return found
             if answer.code:
                 raise UnreachableError(f"sacct: {message(answer.err)}", hint=_NO_ACCOUNTING_HINT)
@@ -197,7 +210,7 @@ class Slurm:
         found = parse_tags(text, tags)
         if len(found) < len(tags) and self._accounting:
             since = int(min(tags.values())) - 60
-            text = self._ask_all(
+            answer = self._ask(
                 "sacct",
                 "--allocations",
                 "--noheader",
@@ -205,7 +218,9 @@ class Slurm:
                 f"--starttime=uts{since}",
                 "--format=JobID,Comment,SubmitLine",
             )
-            found = {**parse_tags(text, tags), **found}
+            if answer.code and _NO_ACCOUNTING not in answer.err:
+                raise RefusedError(f"sacct: {message(answer.err)}", hint="hpcjob doctor looks closer")
+            found = {**parse_tags(answer.out, tags), **found}
         return found
 
     def explain(self, job: JobRecord) -> Explanation:
@@ -216,7 +231,11 @@ class Slurm:
         status = parse_queue(answer.out, {job.native_id}).get(job.native_id)
         if status is None:
             return Explanation("", "Slurm no longer knows the job", f"hpcjob status {job.label} finds its end")
-        return explain_reason(status)
+        if status.raw != CONFIGURING:
+            return explain_reason(status)
+        states = self._ask("sinfo", "--all", "--noheader", f"--nodes={status.nodes}", "--format=%T").out.split()
+        settings = parse_config(self._ask_all("scontrol", "show", "config"))
+        return explain_reason(status, states, _number(settings.get("ResumeTimeout", "")))
 
     def dependency(self, kind: str, native_ids: Sequence[str]) -> str:
         """Slurm's own syntax."""
@@ -240,6 +259,121 @@ class Slurm:
         )
         return [] if answer.code else [_number(line) for line in answer.out.split()]
 
+    def rules(self) -> Rules:
+        """The user's associations, the QOSs, and who may use which partition, as far as the cluster enforces them."""
+        from hpcjobs.limits import Rules
+
+        try:
+            return self._rules()
+        except (UnreachableError, RefusedError) as error:
+            return Rules(unknown=error.message)
+
+    def _rules(self) -> Rules:
+        from hpcjobs.limits import Rules
+        from hpcjobs.schedulers import slurm_limits
+
+        if not self._accounting:
+            return Rules()
+        settings = parse_config(self._told("scontrol", "show", "config"))
+        enforced = slurm_limits.parse_enforced(settings)
+        if "associations" not in enforced:
+            return Rules()
+        user = pwd.getpwuid(os.getuid()).pw_name
+        cluster = f"cluster={settings.get('ClusterName', '')}"
+        show = ("sacctmgr", "--noheader", "--parsable2", "--readonly", "show")
+        mine = self._told(
+            *show, "user", f"name={user}", "withassoc", "where", cluster, f"format={slurm_limits.USER_FORMAT}"
+        )
+        account, associations = slurm_limits.parse_associations(mine)
+        accounts = self._told(*show, "associations", "users=", cluster, f"format={slurm_limits.ACCOUNT_FORMAT}")
+        names = tuple(one.account for one in associations)
+        qos = slurm_limits.parse_qos(self._told(*show, "qos", f"format={slurm_limits.QOS_FORMAT}"))
+        partition, access = slurm_limits.parse_access(self._told("scontrol", "--oneliner", "show", "partition"))
+        return Rules(
+            scheduler="Slurm",
+            enforced=enforced,
+            rewritten=slurm_limits.parse_rewritten(settings),
+            user=user,
+            account=account,
+            partition=partition,
+            associations=associations,
+            accounts=slurm_limits.ancestors(slurm_limits.parse_accounts(accounts), names),
+            qos=qos,
+            partitions=access,
+        )
+
+    def _told(self, *argv: str) -> str:
+        """An answer that a submission can do without: it does not wait long for it."""
+        answer = self._run(argv, timeout=min(self._timeout, _SHORT), env=environment(os.environ))
+        if answer.code:
+            raise UnreachableError(f"{argv[0]}: {message(answer.err)}")
+        return answer.out
+
+    def free(self) -> dict[str, Free]:
+        """One `sinfo`."""
+        from hpcjobs.schedulers import slurm_limits
+
+        argv = ("sinfo", "--noheader", "--exact", f"--Format={slurm_limits.FREE_FORMAT}")
+        return slurm_limits.parse_free(self._ask_all(*argv))
+
+    def forecast(self, script: str) -> Forecast:
+        """`sbatch --test-only`, which asks the controller and queues nothing; it knows the jobs that run."""
+        from hpcjobs.schedulers import slurm_limits
+
+        argv = ("sbatch", "--test-only")
+        answer = self._run(argv, timeout=self._submit_timeout, env=environment(os.environ), stdin=script)
+        if answer.code and (problem := unreachable(answer.err)):
+            raise UnreachableError(f"sbatch: {problem}", hint=_UNREACHABLE_HINT)
+        return slurm_limits.parse_forecast(answer.err)
+
+    def survey(self) -> SeenScheduler:
+        """All that a site file can say of the cluster: some ten commands, of which any may fail."""
+        from hpcjobs.schedulers import slurm_survey as seen
+
+        settings = parse_config(self._ask_all("scontrol", "show", "config"))
+        listed = self._ask_all("sinfo", "--noheader", "--exact", f"--format={seen.NODE_FORMAT}")
+        kinds = seen.parse_nodes(listed)
+        firsts = sorted({kind.first for each in kinds.values() for kind in each})
+        nodes = self._ask("scontrol", "--oneliner", "show", "node", ",".join(firsts)).out
+        kinds = seen.without_reserved(kinds, seen.parse_reserved(nodes))
+        partitions = seen.described(self.partitions(), kinds)
+        rules = self.rules()
+        request, refused = self._gpu_request([name for name, each in partitions.items() if each.node.gpus])
+        return SeenScheduler(
+            kind=self.name,
+            version=settings.get("SLURM_VERSION", ""),
+            cluster=settings.get("ClusterName", ""),
+            partitions=partitions,
+            kinds=kinds,
+            remarks={name: tuple(remarks(access)) for name, access in rules.partitions.items()},
+            qos=seen.qualities(rules),
+            accounts=tuple(dict.fromkeys(one.account for one in rules.associations)),
+            account_needed=bool(rules.associations) and not rules.account,
+            # Slurm 23.11 and later have no accounting_storage/none: they show (null).
+            accounting=settings.get("AccountingStorageType", "").rpartition("/")[2] not in ("", "none", "(null)"),
+            gpu_request=request,
+            mpi_default=settings.get("MpiDefault", "").replace("(null)", ""),
+            unanswered=tuple(filter(None, (rules.unknown, refused))),
+        )
+
+    def _gpu_request(
+        self, partitions: Sequence[str]
+    ) -> tuple[Literal["", "gpus-per-node", "gres", "gpus-per-task"], str]:
+        """The first way of asking for GPUs that is taken, or why none is."""
+        from hpcjobs.schedulers import slurm_survey as seen
+
+        refused = ""
+        for name in partitions[:1]:
+            for request in seen.REQUESTS:
+                try:
+                    told = self.forecast(seen.gpu_script(name, request))
+                except UnreachableError as error:
+                    return "", f"which request for GPUs it takes: {error.message}"
+                if told.start:
+                    return request, ""
+                refused = refused or f"which request for GPUs it takes: {told.refused or told.why}"
+        return "", refused
+
     def diagnose(self) -> Diagnosis:
         """What slurmctld says of itself, and whether pyslurm is used."""
         settings = parse_config(self._ask_all("scontrol", "show", "config"))
@@ -253,6 +387,7 @@ def _library(commands: Runner, release: str) -> Library:
 
 
 _UNREACHABLE_HINT = "Slurm's controller is down or busy: nothing was changed; try again in a minute"
+_NO_ACCOUNTING = "accounting storage is disabled"  # what sacct says, and fails
 _NO_ACCOUNTING_HINT = "if this cluster has no accounting, its site file says so with scheduler: {accounting: false}"
 
 
@@ -314,11 +449,17 @@ class _QueueLine(NamedTuple):
         return JobStatus(
             state,
             raw=self.state,
-            reason="" if self.reason == "None" else self.reason,
+            reason=self._why(),
             started=_time(self.start) if begun else 0.0,
             ended=_time(self.end) if state.final else 0.0,
             nodes=self.nodes,
         )
+
+    def _why(self) -> str:
+        """Slurm has no reason for a job whose nodes are not ready yet, which counts as pending."""
+        if self.reason != "None":
+            return self.reason
+        return CONFIGURING if self.state == CONFIGURING else ""
 
 
 def _status(lines: list[_QueueLine]) -> JobStatus:
@@ -447,8 +588,7 @@ def _number(text: str) -> int:
 
 def _gpus(gres: str) -> tuple[int, str]:
     """`gpu:a100:4(S:0-1),nvme:1` -> 4 of a100."""
-    match = re.search(r"(?:^|,)gpu:(?:([A-Za-z][\w.-]*):)?(\d+)", gres, re.ASCII)
-    return (int(match[2]), match[1] or "") if match else (0, "")
+    return next(((count, kind) for kind, count in gpus_of(gres)), (0, ""))
 
 
 def parse_config(text: str) -> dict[str, str]:

@@ -27,6 +27,14 @@ _NO_ANSWER = re.compile(
     re.IGNORECASE,
 )
 
+# Types may begin with a digit: 2080ti, and the slices 1g.10gb.
+_GPUS = re.compile(r"(?:^|,)gpu:(?:([\w.+-]+|\(null\)):)?(\d+)(?=[(,]|$)", re.ASCII)
+
+
+def gpus_of(gres: str) -> list[tuple[str, int]]:
+    """The GPUs of sinfo's GRES, by type: `gpu:a100:4(S:0-1),gpu:1g.10gb:7,nvme:1` -> 4 of a100, 7 of 1g.10gb."""
+    return [("" if kind == "(null)" else kind, int(count)) for kind, count in _GPUS.findall(gres)]
+
 
 def unreachable(stderr: str) -> str:
     """The words that say that Slurm did not answer; empty if it did."""
@@ -49,6 +57,19 @@ _REFUSALS = (
     ("Invalid qos", "name a quality of service that you may use: -q QOS (sacctmgr show qos)"),
     ("Invalid --time", "write the time as 30 (minutes), 02:00:00 or 1-12:00:00"),
     ("Requested time limit is invalid", "ask for less time: -t TIME (sinfo -o '%P %l' shows the limits)"),
+    (
+        "MaxSubmit",
+        "wait for other jobs of yours to end, or send fewer tasks: -a (hpcjob sweep sends what there is room for)",
+    ),
+    (
+        "GrpSubmit",
+        "wait for jobs of your group to end, or send fewer tasks: -a (hpcjob sweep sends what there is room for)",
+    ),
+    ("MaxWallDuration", "ask for less time: -t TIME (sacctmgr show qos format=name,maxwall; sacctmgr show assoc)"),
+    ("MaxNodePerJob", "ask for fewer nodes: -N (sacctmgr show qos format=name,maxtres; sacctmgr show assoc)"),
+    ("MaxCpuPer", "ask for fewer cores: -n, -c (sacctmgr show qos format=name,maxtres; sacctmgr show assoc)"),
+    ("User's group not permitted", "choose another partition: -p (hpcjob site partitions)"),
+    ("Required partition not available", "choose another partition: -p (hpcjob site partitions)"),
     ("violates accounting/QOS policy", "ask for less, or wait for your other jobs to end (sacctmgr show qos)"),
     ("node configuration is not available", "ask for less on each node: fewer -n/-c, --mem or GPUs (sinfo -Nel)"),
     ("More processors requested than permitted", "ask for fewer nodes or ranks: -N, -n"),
@@ -95,6 +116,9 @@ def per_id(targets: Sequence[str], answer: Completed) -> dict[str, str]:
     return problems
 
 
+CONFIGURING = "CONFIGURING"
+"""What squeue calls a job that has nodes which are not ready for it."""
+
 # squeue(1), JOB REASON CODES: what it means, what to do.
 _REASONS = {
     "Priority": ("other jobs are before it in the queue", "wait; a shorter -t may let it fill a gap"),
@@ -122,8 +146,13 @@ _REASONS = {
     "PartitionDown": ("the partition is closed", "wait, or submit to another with -p"),
     "PartitionInactive": ("the partition is not active", "wait, or submit to another with -p"),
     "ReqNodeNotAvail": (
-        "nodes that it needs are down, drained or reserved (a maintenance?)",
+        "nodes that it needs are down, drained, reserved (a maintenance?) or being switched off",
         "a shorter -t may end before the maintenance",
+    ),
+    # The whole of it: … DOWN, DRAINED or reserved for jobs in higher priority partitions.
+    "Nodes required for job are DOWN": (
+        "nodes that it needs are down, drained or reserved; those of a cloud are reset and come back in some minutes",
+        "wait; sinfo -R tells why nodes are down",
     ),
     "Reservation": ("it waits for its reservation", "wait"),
     "JobArrayTaskLimit": ("as many tasks of the array run as its % allows", "wait"),
@@ -140,15 +169,45 @@ _REASONS = {
         "ask the site's support, then hpcjob release",
     ),
 }
+_OF_ONE_JOB = re.compile(r"^(QOS|Assoc|Association)Max\w*(PerJob|PerNode)")
 _LIMITS = re.compile(r"^(QOS|Assoc|Association)\w*?(Grp|Max)\w*")
 
+# sinfo(1), NODE STATE CODES: what nodes of a job do that are not ready yet, by the last letter of their state; of
+# several the first counts.
+_STARTING = ("its nodes are being started, which takes some minutes", "wait; if they do not come, it is queued again")
+_NODES = {
+    "#": _STARTING,
+    "~": _STARTING,
+    "%": ("its nodes are being switched off, and start again after that", "wait some minutes"),
+    "!": ("its nodes are being switched off, and start again after that", "wait some minutes"),
+    "^": ("its nodes are rebooting", "wait some minutes"),
+    "@": ("its nodes are about to reboot", "wait some minutes"),
+    "*": ("its nodes do not answer", "wait; if they stay away, it is queued again"),
+}
 
-def explain_reason(status: JobStatus) -> Explanation:
-    """A pending job's reason in words; for others what state they are in."""
+
+def explain_reason(status: JobStatus, node_states: Sequence[str] = (), resume_timeout: int = 0) -> Explanation:
+    """A pending job's reason in words; for others what state they are in.
+
+    Of a job that has its nodes and waits for them (CONFIGURING), `node_states` are theirs as sinfo prints them
+    (`allocated#`), and `resume_timeout` the seconds after which Slurm gives up one that does not start.
+    """
     if status.state not in {JobState.PENDING, JobState.HELD}:
         return Explanation(status.reason, f"it is {status.state}")
+    if status.raw == CONFIGURING:
+        suffixes = {state[-1] for state in node_states}
+        words, advice = next(
+            (said for suffix, said in _NODES.items() if suffix in suffixes), ("its nodes are being prepared", "wait")
+        )
+        limit = f" (ResumeTimeout {resume_timeout} s)" if resume_timeout and (words, advice) == _STARTING else ""
+        return Explanation(status.reason, words + limit, advice)
     key = status.reason.partition(",")[0].strip("() ")
     words, advice = _REASONS.get(key, ("", ""))
+    if not words and _OF_ONE_JOB.match(key):
+        words, advice = (
+            f"it is over a limit of the account or quality of service for one job ({key}): it will never start",
+            "cancel it and ask for less",
+        )
     if not words and _LIMITS.match(key):
         words, advice = (
             f"a limit of the account or quality of service is reached ({key})",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from hpcjobs.site.detect import Machine, Match, choose, explain_detection, settle
-from hpcjobs.site.loading import Available, LoadedSite, Setting, available, check, load
+from hpcjobs.site.detect import HERE, Machine, Match, choose, explain_detection, is_here, settle
+from hpcjobs.site.loading import Available, LoadedSite, Setting, available, check, is_name, load
 from hpcjobs.site.problems import Known, Problem
 
 __all__ = [
+    "HERE",
     "Available",
     "Known",
     "LoadedSite",
@@ -18,6 +19,8 @@ __all__ = [
     "check",
     "choose",
     "explain_detection",
+    "is_here",
+    "is_name",
     "load",
     "settle",
 ]

@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 # An entry that is not there, half written or of another time: the files are read anew.
+_MONTH = 30 * 86400.0  # seconds
 _UNUSABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)
 
 
@@ -52,6 +54,22 @@ def keep_detection(sections: Mapping[Path, DetectConfig | None]) -> None:
     """Keep how each site is recognised; the keys are all site files there are."""
     kept = {str(path): config and dataclasses.asdict(config) for path, config in sections.items()}
     _write(_detection(sections), sections, {"sections": kept})
+
+
+def full_hostname(short: str) -> str:
+    """The host's name with its domain: where no name server answers, asking takes many seconds."""
+    entry = paths.cache_home() / f"hostname-{_key(short)}.json"
+    with suppress(*_UNUSABLE):
+        kept = json.loads(entry.read_text("utf-8"))
+        if 0 <= time.time() - kept["at"] < _MONTH:
+            return str(kept["name"])
+    from socket import getfqdn
+
+    name = getfqdn(short)
+    with suppress(OSError):
+        paths.make_private(entry.parent)
+        paths.write_private(entry, json.dumps({"at": time.time(), "name": name}))
+    return name
 
 
 def _detection(around: Iterable[Path]) -> Path:

@@ -18,7 +18,7 @@ from hpcjobs.errors import HpcjobError, SiteError
 from hpcjobs.model import DetectConfig, LauncherConfig, Site
 from hpcjobs.paths import config_home
 from hpcjobs.site import cache, yamlfile
-from hpcjobs.site.loading import Found, Layers, LoadedSite, files, find, load
+from hpcjobs.site.loading import Found, Layers, LoadedSite, detect_section, files, find, load
 from hpcjobs.site.problems import ANY_NAME, Finding, Known, as_error, build
 from hpcjobs.units import nearest
 
@@ -33,6 +33,26 @@ _EVIDENCE = {
 }  # fmt: skip
 
 
+# Where Slurm's packages put its configuration, and slurmd what a configless node was sent.
+_SLURM_CONF = (
+    "/etc/slurm/slurm.conf",
+    "/run/slurm/conf/slurm.conf",
+    "/opt/slurm/etc/slurm.conf",
+    "/etc/slurm-llnl/slurm.conf",
+)
+_SLURM_NAME = re.compile(r"^\s*ClusterName\s*=\s*([^\s#]+)", re.IGNORECASE | re.MULTILINE)
+_PBS_NAME = re.compile(r"^\s*PBS_SERVER\s*=\s*([^\s#]+)", re.MULTILINE)
+_MOST = 1 << 20  # bytes of a configuration
+
+
+def _text(path: str) -> str:
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(_MOST).decode("utf-8", "replace")
+    except OSError:  # not there, or not for us
+        return ""
+
+
 @dataclass(frozen=True)
 class Machine:
     """What is looked at to recognise a machine; a test hands in another."""
@@ -41,13 +61,32 @@ class Machine:
     which: Callable[[str], str | None] = find_program
     exists: Callable[[str], bool] = os.path.exists
     hostname: str = field(default_factory=lambda: os.uname().nodename)
+    read: Callable[[str], str] = _text
 
     @cached_property
     def full_hostname(self) -> str:
-        """The name with its domain, if it can be learnt."""
-        from socket import getfqdn
+        """The name with its domain, if it can be learnt; a name server is asked once a month."""
+        if "." in self.hostname:
+            return self.hostname
+        for line in self.read("/etc/hosts").splitlines():
+            names = line.partition("#")[0].split()[1:]
+            full = next((name for name in names if name.startswith(f"{self.hostname}.")), "")
+            if self.hostname in names and full:
+                return full
+        return cache.full_hostname(self.hostname)
 
-        return self.hostname if "." in self.hostname else getfqdn(self.hostname)
+    @cached_property
+    def cluster(self) -> str:
+        """The name of the cluster as the scheduler's configuration here has it; empty if that cannot be read.
+
+        Slurm: ClusterName of slurm.conf(5), where its client commands look for it; PBS: the server's name in pbs.conf.
+        """
+        places = [(self.env.get("SLURM_CONF", ""), _SLURM_NAME), *((path, _SLURM_NAME) for path in _SLURM_CONF)]
+        places += [(self.env.get("PBS_CONF_FILE", ""), _PBS_NAME), ("/etc/pbs.conf", _PBS_NAME)]
+        for path, pattern in places:
+            if path and (found := pattern.search(self.read(path))):
+                return found[1]
+        return ""
 
 
 HERE = Machine()  # reads the environment each time it is asked
@@ -62,7 +101,7 @@ class Match:
     path: Path
     matched: bool
     why: str
-    # How many keys tell this very machine (hostname, env, file), and whether a program of it was asked for.
+    # How many keys tell this very machine (hostname, env, cluster, file), and whether a program of it was asked for.
     specific: tuple[int, int] = (0, 0)
 
 
@@ -125,18 +164,21 @@ def configured() -> str:
 
 
 def detect(machine: Machine, *, cached: bool = False) -> Match:
-    """The site that fits this machine best: most keys that tell this very machine, then nearest in the search order.
+    """The site that fits this machine best.
+
+    One that tells this very machine comes first, and of those somebody's own before a built-in one; then the one with
+    most keys, then the nearest in the search order.
 
     Raises:
         SiteError: none fits, or two of the same folder fit equally well.
     """
     matches = [match for match in explain_detection(machine, cached=cached) if match.matched]
     if not matches:
-        names = sorted({found.name for found in files()})
+        names = sorted({found.name for found in files() if not found.is_shared})
         raise SiteError("no site file describes this machine", hint=f"type --site NAME: {nearest('', names)}")
-    best = max(matches, key=lambda match: match.specific)  # the first of equals, which is the nearest
+    best = max(matches, key=_rank)  # the first of equals, which is the nearest
     for other in matches:
-        equal = other.specific == best.specific and other.path.parent == best.path.parent
+        equal = _rank(other) == _rank(best) and other.path.parent == best.path.parent
         if equal and other is not best:
             raise SiteError(
                 f"both {best.path} ({best.why}) and {other.path} ({other.why}) describe this machine",
@@ -145,9 +187,13 @@ def detect(machine: Machine, *, cached: bool = False) -> Match:
     return best
 
 
+def _rank(match: Match) -> tuple[bool, bool, tuple[int, int]]:
+    return match.specific[0] > 0, match.who != "built-in", match.specific
+
+
 def explain_detection(machine: Machine = HERE, *, cached: bool = False) -> list[Match]:
     """For each site, nearest first, whether it describes this machine and why (not). Plug-ins must be named."""
-    around = files()
+    around = [found for found in files() if not found.is_shared]  # `detect` is not inherited
     known = cache.recall_detection([found.path for found in around]) if cached else {}
     sections: dict[Path, DetectConfig | None] = {}
     explained: dict[str, Match] = {}
@@ -164,6 +210,11 @@ def explain_detection(machine: Machine = HERE, *, cached: bool = False) -> list[
     return list(explained.values())
 
 
+def matches(config: DetectConfig, machine: Machine) -> str:
+    """Why that is another machine; empty if it is this one."""
+    return ", ".join(why for passed, why in _tests(config, machine) if not passed)
+
+
 def _explain(found: Found, config: DetectConfig | None, machine: Machine) -> Match:
     if config is None:
         return Match(found.name, found.who, found.path, matched=False, why="has no `detect`")
@@ -175,8 +226,7 @@ def _explain(found: Found, config: DetectConfig | None, machine: Machine) -> Mat
 
 
 def _detect_section(found: Found) -> DetectConfig | None:
-    document = yamlfile.read(found.path, SiteError)
-    section = document.data.get("detect")
+    section, found, document = detect_section(found)
     if section is None:
         return None
     findings: list[Finding] = []
@@ -197,12 +247,20 @@ def _tests(config: DetectConfig, machine: Machine) -> Iterator[tuple[bool, str]]
         passed = name in machine.env and _fits(pattern, machine.env[name])
         value = f"${name} ({machine.env[name]})" if name in machine.env else f"${name} (not set)"
         yield passed, f"{value} {_is(passed)} {pattern}"
+    if config.cluster:
+        passed = _fits(config.cluster, machine.cluster)
+        yield passed, f"the cluster {machine.cluster or '(not known)'} {_is(passed)} {config.cluster}"
     if config.file:
         passed = machine.exists(config.file)
         yield passed, f"{config.file} {'exists' if passed else 'does not exist'}"
     if config.command:
         passed = bool(machine.which(config.command))
         yield passed, f"{config.command} {'is' if passed else 'is not'} on PATH"
+
+
+def is_here(site: Site, machine: Machine = HERE) -> bool:
+    """Whether the site's own `detect` fits this machine."""
+    return site.detect is not None and all(passed for passed, _ in _tests(site.detect, machine))
 
 
 def _fits(pattern: str, text: str) -> bool:

@@ -22,7 +22,9 @@ from hpcjobs.site.problems import ANY_NAME, LEVELS, Finding, Known, Place, Probl
 from hpcjobs.site.yamlfile import Document, Loc, dotted
 from hpcjobs.units import Duration, Memory, nearest
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+# A file of this name is no machine: it holds what several extend.
+_SHARED = "_"
 _MAX_FILES = 8
 # The origin of what `choose` settled.
 _SETTLED = "what is on PATH here"
@@ -42,6 +44,11 @@ class Found:
     def name(self) -> str:
         """The site's name, which is the file's."""
         return self.path.stem
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether it is no machine, but what several files extend."""
+        return self.name.startswith(_SHARED)
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,7 @@ class Setting:
     path: str  # partitions.debug.max_time
     value: Any  # as JSON and YAML have it
     origin: str  # "FILE:LINE (who)", or "default"
+    doubtful: bool = False  # whether the file says that no document backs it
 
 
 @dataclass
@@ -102,6 +110,16 @@ class Layers:
         for known in [known for known in self.givers if known[: len(loc)] == loc]:
             del self.givers[known]
 
+    def inherits(self, loc: Loc) -> bool:
+        """Whether it is not the nearest file that gave it."""
+        return loc in self.givers and self.givers[loc][0] != self.files[-1]
+
+    def is_nearer(self, loc: Loc, other: Loc) -> bool:
+        """Whether a nearer file gave the one than the other."""
+        if loc not in self.givers or other not in self.givers:
+            return False
+        return self.files.index(self.givers[loc][0]) > self.files.index(self.givers[other][0])
+
     def place(self, loc: Loc) -> Place:
         """File and line of the key, or of the nearest one around it."""
         around = [loc[:length] for length in range(len(loc), 0, -1) if loc[:length] in self.givers]
@@ -132,9 +150,19 @@ class LoadedSite:
     def settings(self) -> list[Setting]:
         """Every value of the site with its origin, in the order of the model."""
         return [
-            Setting(dotted(loc), value, _SETTLED if loc in self._settled else self.layers.origin(loc))
+            Setting(
+                dotted(loc),
+                value,
+                _SETTLED if loc in self._settled else self.layers.origin(loc),
+                self._doubtful(loc),
+            )
             for loc, value in _leaves(plain(self.site), ())
         ]
+
+    def _doubtful(self, loc: Loc) -> bool:
+        """Whether the file that gave it, or one that extends that, says that no document backs it."""
+        said = any(f"{dotted(loc)}.".startswith(f"{path}.") for path in self.site.unverified)
+        return said and not self.layers.is_nearer(loc, ("unverified",))
 
     @cached_property
     def _settled(self) -> set[Loc]:
@@ -168,7 +196,7 @@ def plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
         return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (tuple, list)):
         return [_brief(item) for item in value]
     return str(value) if isinstance(value, (Duration, Memory)) else value
@@ -191,6 +219,11 @@ def _leaves(value: Any, loc: Loc) -> list[tuple[Loc, Any]]:
 # ------------------------------------------------------------------------------------------- finding
 
 
+def is_name(text: str) -> bool:
+    """Whether it can be the name of a machine's file."""
+    return bool(_NAME.fullmatch(text)) and not text.startswith(_SHARED)
+
+
 def find(name: str, *, skip: frozenset[Path] = frozenset()) -> Found:
     """The nearest file of that name that is not in `skip`.
 
@@ -206,7 +239,7 @@ def find(name: str, *, skip: frozenset[Path] = frozenset()) -> Found:
     for found in _plugins():
         if found.name == name and found.path not in skip:
             return found
-    names = {found.name for found in files()}
+    names = {found.name for found in files() if not found.is_shared}
     raise NotFoundError(f"there is no site {name!r}", hint=f"{nearest(name, names)} (see them with: hpcjob site list)")
 
 
@@ -239,9 +272,13 @@ def available() -> list[Available]:
     """Every site there is, nearest first; one that cannot be read is listed with its problem."""
     listed: list[Available] = []
     for found in [*files(), *_plugins()]:
+        if found.is_shared:
+            continue
         shadowed = any(other.name == found.name for other in listed)
         try:
-            description = str(yamlfile.read(found.path, SiteError).data.get("description") or "")
+            data = yamlfile.read(found.path, SiteError).data
+            retired = "retired: " if data.get("retired") else ""
+            description = retired + str(data.get("description") or "")
         except HpcjobError as error:
             listed.append(Available(found.name, "", found.who, found.path, shadowed, error.message))
         else:
@@ -293,8 +330,9 @@ def _read(found: Found) -> Layers:
             break
         found = _parent(parent, chain)
     layers = Layers()
-    for index, (each, document) in reversed(list(enumerate(chain))):
-        hidden = _OWN_KEYS if index else {"extends"}
+    for each, document in reversed(chain):
+        # A file that extends the one it hides is about the same machine.
+        hidden = {"extends"} if each.name == chain[0][0].name else _OWN_KEYS
         layers.add(each, replace(document, data={k: v for k, v in document.data.items() if k not in hidden}))
     return layers
 
@@ -326,6 +364,21 @@ def _parent(value: Any, chain: list[tuple[Found, Document]]) -> Found:
     return parent
 
 
+def detect_section(found: Found) -> tuple[Any, Found, Document]:
+    """The `detect` of a site file, or of the one that it hides and extends; and the file that has it."""
+    seen = frozenset({found.path})
+    while True:
+        document = yamlfile.read(found.path, SiteError)
+        section = document.data.get("detect")
+        if section is not None or "detect" in document.data or document.data.get("extends") != found.name:
+            return section, found, document
+        try:
+            parent = find(found.name, skip=seen)
+        except NotFoundError:
+            return section, found, document
+        found, seen = parent, seen | {parent.path}
+
+
 def _named_parent(name: str, seen: frozenset[Path], where: str) -> Found:
     try:
         # A file may extend the one that it shadows: a user's `slurm`, the built-in `slurm`.
@@ -343,16 +396,37 @@ def _build(layers: Layers, found: Found, known: Known) -> tuple[Site | None, lis
     if isinstance(scheduler, dict) and "extra" in scheduler:
         data["scheduler"] = {**scheduler, "extra": yamlfile.native(scheduler["extra"])}
     site = build(Site, data, findings)
-    defaults = data.get("defaults")
-    if isinstance(defaults, dict):
-        job = build(JobSpec, defaults, findings, ("defaults",))
+    for at in _default_sections(data):
+        given = yamlfile.inside(data, at)
+        job = build(JobSpec, given, findings, at)
         if site and job:
-            site = replace(site, defaults={key: getattr(job, key) for key in defaults})
+            site = _with_defaults(site, at, {key: getattr(job, key) for key in given})
     if site and not findings:
         # What a file states is meant: only what nobody said is warned of.
         said = [f for f in check_site(site, known) if f.level != "warning" or f.loc not in layers.givers]
+        if layers.inherits(("unverified",)):  # what it doubts may have been replaced or taken away
+            said = [finding for finding in said if finding.loc[:1] != ("unverified",)]
+        if found.is_shared:  # it is no machine
+            said = [finding for finding in said if finding.level != "advice"]
         findings += sorted([*said, *map(_idle, layers.idle)], key=lambda finding: LEVELS.index(finding.level))
     return site, findings
+
+
+def _default_sections(data: dict[str, Any]) -> list[Loc]:
+    """Where the file gives fields of a job."""
+    partitions = data.get("partitions")
+    names = partitions if isinstance(partitions, dict) else ()
+    places: list[Loc] = [("defaults",), ("gpu", "defaults"), *(("partitions", name, "defaults") for name in names)]
+    return [place for place in places if isinstance(yamlfile.inside(data, place), dict)]
+
+
+def _with_defaults(site: Site, at: Loc, given: dict[str, Any]) -> Site:
+    if at == ("defaults",):
+        return replace(site, defaults=given)
+    if at[0] == "gpu":
+        return replace(site, gpu=replace(site.gpu, defaults=given))
+    changed = replace(site.partitions[str(at[1])], defaults=given)
+    return replace(site, partitions={**site.partitions, str(at[1]): changed})
 
 
 def _idle(loc: Loc) -> Finding:

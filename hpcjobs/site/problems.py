@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, cast
 
-from hpcjobs import capabilities, containers, plan, shell
+from hpcjobs import capabilities, containers, modules, plan, shell
 from hpcjobs.errors import HpcjobError, PlanError
 from hpcjobs.model import JobSpec, Partition, Site
+from hpcjobs.mpi.settle import WITH_OPTION
 from hpcjobs.site.yamlfile import dotted
 from hpcjobs.units import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from pydantic import TypeAdapter
@@ -173,6 +174,8 @@ def check_site(site: Site, known: Known = ANY_NAME) -> list[Finding]:
     rules: tuple[Callable[[], Iterable[Finding]], ...] = (
         lambda: _numbers(site, ()),
         lambda: _partitions(site),
+        lambda: _qos(site),
+        lambda: _documented(site),
         lambda: _required(site),
         lambda: _written(site),
         lambda: _folders(site),
@@ -203,8 +206,57 @@ def _partitions(site: Site) -> Iterator[Finding]:
     chosen = site.defaults.get("partition", "")
     if chosen and site.partitions and chosen not in site.partitions:
         yield Finding(("defaults", "partition"), f"there is no partition {chosen!r}", nearest(chosen, site.partitions))
+    for index, name in enumerate(site.partition_order):
+        if name not in site.partitions:
+            yield Finding(("partition_order", index), f"there is no partition {name!r}", nearest(name, site.partitions))
+    places: list[tuple[Loc, dict[str, Any]]] = [(("gpu", "defaults"), site.gpu.defaults)]
+    places += [(("partitions", name, "defaults"), partition.defaults) for name, partition in site.partitions.items()]
+    for loc, given in places:
+        other = given.get("partition", "")
+        if other and loc[0] == "partitions":
+            hint = "write `queue`, if the scheduler has another name for it"
+            yield Finding((*loc, "partition"), "a partition cannot choose another", hint)
+        elif other and site.partitions and other not in site.partitions:
+            yield Finding((*loc, "partition"), f"there is no partition {other!r}", nearest(other, site.partitions))
     for name, partition in site.partitions.items():
         yield from _sizes(("partitions", name), partition)
+
+
+def _qos(site: Site) -> Iterator[Finding]:
+    for name, qos in site.qos.items():
+        for index, partition in enumerate(qos.partitions):
+            if site.partitions and partition not in site.partitions:
+                loc: Loc = ("qos", name, "partitions", index)
+                yield Finding(loc, f"there is no partition {partition!r}", nearest(partition, site.partitions))
+        if qos.max_nodes and qos.min_nodes > qos.max_nodes:
+            yield Finding(("qos", name, "min_nodes"), f"{qos.min_nodes} is more than the most, {qos.max_nodes}",
+                          "write a smaller number")  # fmt: skip
+
+
+def _documented(site: Site) -> Iterator[Finding]:
+    """Whether what the file says of itself can be so."""
+    if site.checked and not _DAY.fullmatch(site.checked):
+        yield Finding(("checked",), f"{site.checked!r} is not a day", "write 2026-11-22")
+    for index, path in enumerate(site.unverified):
+        if not _has(site, path.split(".")):
+            hint = "write it as `hpcjob site show --origin` does: partitions.gpu.max_time"
+            yield Finding(("unverified", index), f"there is no value {path!r}", hint, "warning")
+
+
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
+
+
+def _has(value: Any, path: Sequence[str]) -> bool:
+    """Whether a value is there, and was given: not empty."""
+    if not path:
+        return value not in (None, "", 0, (), {})
+    for length in range(1, len(path) + 1):  # the name of a partition may hold a dot
+        name = ".".join(path[:length])
+        if isinstance(value, dict) and name in value:
+            return _has(value[name], path[length:])
+    if isinstance(value, dict) or not dataclasses.is_dataclass(value) or not hasattr(value, path[0]):
+        return False
+    return _has(getattr(value, path[0]), path[1:])
 
 
 def _sizes(loc: Loc, partition: Partition) -> Iterator[Finding]:
@@ -232,13 +284,19 @@ def _written(site: Site) -> Iterator[Finding]:
         (("scratch",), partial(shell.expand, site.scratch)),
     ]
     checks += [(("env", name), partial(shell.variable_name, name)) for name in site.env]
+    checks += [(("mpi", "env", name), partial(shell.variable_name, name)) for name in site.mpi.env]
+    checks += [(("gpu", "rank_env", name), partial(shell.variable_name, name)) for name in site.gpu.rank_env]
+    checks += [(loc, partial(modules.parse, item)) for loc, item in _modules(site)]
     checks += [(("bind", i), partial(containers.parse_bind, text, expand=True)) for i, text in enumerate(site.bind)]
     checks += [
         (("mpi", "bind", i), partial(containers.parse_bind, text, expand=True)) for i, text in enumerate(site.mpi.bind)
     ]
-    if site.scheduler.kind != "local":
+    if site.scheduler.kind == "slurm":
         check = partial(plan.check_directive, of_site=True)
         checks += [(("directives", i), partial(check, text)) for i, text in enumerate(site.directives)]
+        for name, partition in site.partitions.items():
+            at: Loc = ("partitions", name, "directives")
+            checks += [((*at, i), partial(check, text)) for i, text in enumerate(partition.directives)]
     for loc, check_one in checks:
         try:
             check_one()
@@ -246,10 +304,19 @@ def _written(site: Site) -> Iterator[Finding]:
             yield Finding(loc, error.message, error.hint)
 
 
+def _modules(site: Site) -> Iterator[tuple[Loc, str]]:
+    places: list[tuple[Loc, tuple[str, ...]]] = [((), site.modules)]
+    places += [(("partitions", name), partition.modules) for name, partition in site.partitions.items()]
+    places += [(("runtimes", index), runtime.modules) for index, runtime in enumerate(site.runtimes)]
+    return (((*loc, "modules", index), item) for loc, items in places for index, item in enumerate(items))
+
+
 def _folders(site: Site) -> Iterator[Finding]:
     folders: dict[Loc, str] = {("scratch",): site.scratch, ("jobs_folder",): site.jobs_folder}
     folders["image", "folder"] = site.image.folder
-    folders |= {("mpi", key): getattr(site.mpi, key) for key in ("gpu_library", "wi4mpi")}
+    folders["mpi", "wi4mpi"] = site.mpi.wi4mpi
+    if "/" in site.mpi.gpu_library:
+        folders["mpi", "gpu_library"] = site.mpi.gpu_library
     folders |= {("mpi", "prefixes", i): prefix for i, prefix in enumerate(site.mpi.prefixes)}
     for loc, folder in folders.items():
         if folder and not folder.startswith(("/", "$")):
@@ -259,7 +326,7 @@ def _folders(site: Site) -> Iterator[Finding]:
 def _detection(site: Site) -> Iterator[Finding]:
     if not site.detect:
         return
-    patterns: dict[Loc, str] = {("detect", "hostname"): site.detect.hostname}
+    patterns: dict[Loc, str] = {("detect", key): getattr(site.detect, key) for key in ("hostname", "cluster")}
     patterns |= {("detect", "env", name): pattern for name, pattern in site.detect.env.items()}
     for loc, pattern in patterns.items():
         try:
@@ -279,6 +346,11 @@ def _kinds(site: Site, known: Known) -> Iterator[Finding]:
     for loc, name, names in named:
         if name and names and name not in names:
             yield Finding(loc, f"{name!r} is not known", nearest(name, names))
+    for index, one in enumerate(site.runtimes):
+        for key in ("mpi_option", "mpi_gpu_option"):
+            if getattr(one, key) and one.kind not in WITH_OPTION:
+                hint = f"leave it out: it is for {', '.join(WITH_OPTION)}"
+                yield Finding(("runtimes", index, key), f"{one.kind} has none", hint)
     if site.launcher.kind == "auto" and not site.launchers:
         yield Finding(("launcher", "kind"), "auto has nothing to choose from", "list them under `launchers`")
     mpi = site.mpi
@@ -300,13 +372,14 @@ def _suspicious(site: Site) -> Iterator[Finding]:
         yield Finding(("image", "verify"), "no runtime of the site can check signatures", hint, "warning")
     if not site.description:
         yield Finding(("description",), "no description", "one line for `hpcjob site list`", "advice")
-    if not site.detect:
+    if not site.detect and not site.retired:
         hint = "tell how to recognise the machine, or people must type --site"
         yield Finding(("detect",), "not detected", hint, "advice")
     if not site.runtimes:
         yield Finding(("runtimes",), "no container runtime", "list what is installed, the preferred first", "advice")
     for name, partition in site.partitions.items():
-        missing = [key for key, given in (("node.cores", partition.node.cores), ("max_time", partition.max_time))
+        longest = partition.max_time or partition.time_by_nodes
+        missing = [key for key, given in (("node.cores", partition.node.cores), ("max_time", longest))
                    if not given]  # fmt: skip
         if missing:
             hint = "jobs that ask for too much then fail in the queue, not before"

@@ -38,7 +38,8 @@ def site_schema() -> dict[str, Any]:
     schema["$defs"] |= job["$defs"]
     schema["$defs"]["JobSpec"] = {"type": "object", "properties": job["properties"], "additionalProperties": False}
     properties = schema["properties"]
-    properties["defaults"] = {"$ref": "#/$defs/JobSpec", "description": properties["defaults"]["description"]}
+    for each in (properties, *(schema["$defs"][name]["properties"] for name in ("Partition", "GpuConfig"))):
+        each["defaults"] = {"$ref": "#/$defs/JobSpec", "description": each["defaults"]["description"]}
     schema["properties"] = {"extends": {"type": "string", "description": _EXTENDS}, **properties}
     del schema["required"]  # the name is the file's
     for each in (schema, *schema["$defs"].values()):
@@ -127,7 +128,8 @@ def site_reference() -> str:
         ),
         (
             f"Besides the keys below there is `extends`. {_EXTENDS} Mappings are merged, anything else replaces what "
-            "was inherited, and `null` takes it away. `name`, `description` and `detect` are not inherited."
+            "was inherited, and `null` takes it away. `description` and `detect` are "
+            "inherited only from a file of the same name, which is hidden."
         ),
         _table(Site),
     ]

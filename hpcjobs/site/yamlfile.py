@@ -62,6 +62,13 @@ def dotted(loc: Loc) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
 
 
+def inside(data: Any, loc: Loc) -> Any:
+    """What stands at that place of the data; None if there is no such place."""
+    for part in loc:
+        data = data.get(part) if isinstance(data, dict) else None
+    return data
+
+
 def native(value: Any) -> Any:
     """The value with every unquoted scalar resolved as YAML 1.2 does, for fields of any type."""
     if isinstance(value, dict):
@@ -233,7 +240,7 @@ class _Builder:
 
     def key(self, event: Any, events: Iterator[Any], loc: Loc) -> str:
         key = self.node(event, events, (*loc, "key"))
-        if key == "<<":
+        if isinstance(key, Plain) and key == "<<":
             raise self.fail(event, "<< (merge) is not supported", "use an alias for the whole value, or `extends`")
         if not isinstance(key, str):
             raise self.fail(event, "a key that is not a word", "write `key: value`")

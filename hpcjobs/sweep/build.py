@@ -9,8 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpcjobs import launchers, paths, render, runtimes, service, shell
-from hpcjobs import plan as planning
+from hpcjobs import destination, launchers, paths, render, runtimes, service, shell
 from hpcjobs.errors import NotFoundError, PlanError, UsageError
 from hpcjobs.model import ImageFacts, JobSpec, LauncherConfig, Plan, RuntimeConfig, StudyPart
 from hpcjobs.record import JobState
@@ -230,14 +229,14 @@ def workers(study: StudyRecord, ready: Ready) -> int:
     Raises:
         PlanError: how many a node has room for is not known, or it has no room for so many.
     """
-    spec = planning.with_defaults(ready.spec, ready.site)
+    spec = destination.with_defaults(ready.spec, ready.site)
     if not _alone(study, spec):
         if study.workers > 1:
             raise PlanError(
                 "points that use several ranks or GPUs run one after the other in a pack", hint="leave out --workers"
             )
         return 1
-    node = planning.partition_of(spec, ready.site).node
+    node = destination.partition_of(spec, ready.site).node
     cores = spec.cpus_per_task or 1
     memory = int(spec.mem or 0) or int(spec.mem_per_cpu or 0) * cores
     rooms = [node.cores // cores if node.cores else 0, int(node.memory or 0) // memory if memory else 0]
@@ -273,7 +272,7 @@ def _point(study: StudyRecord, ready: Ready, new: Round) -> Ready:
         PlanError: a way of MPI is asked for, for processes without a launcher.
     """
     spec = _with_more(ready.spec, new)
-    asked = planning.with_defaults(spec, ready.site)
+    asked = destination.with_defaults(spec, ready.site)
     plain = asked.mpi in ("auto", "none")
     free = plain and not asked.launcher and ready.runtime.name not in _THROUGH_SRUN
     if not (_single(asked) and (study.pack > 1 or free)):
@@ -289,7 +288,7 @@ def _point(study: StudyRecord, ready: Ready, new: Round) -> Ready:
 
 def _task(study: StudyRecord, ready: Ready, new: Round, words: Sequence[str | shell.Shell]) -> Ready:
     """What a task of the scheduler is: as many copies of the round's script as points run at the same time."""
-    spec = planning.with_defaults(_with_more(ready.spec, new), ready.site)
+    spec = destination.with_defaults(_with_more(ready.spec, new), ready.site)
     spec = replace(
         spec,
         command=tuple(words),
@@ -317,7 +316,7 @@ def _pack_time(study: StudyRecord, ready: Ready, spec: JobSpec) -> Duration | No
     """
     if not spec.time:
         return None
-    most = planning.partition_of(spec, ready.site).max_time
+    most = destination.partition_of(spec, ready.site).max_time
     turns = -(-study.pack // study.workers)
     if most and spec.time * turns > most:
         fits = most // spec.time * study.workers
@@ -354,7 +353,7 @@ def job(
     if after:
         wait = ready.scheduler.dependency("afterany", [after.native_id])
         dependency = ",".join(filter(None, (dependency, wait)))
-    point = planning.with_defaults(_with_more(ready.spec, new), ready.site)
+    point = destination.with_defaults(_with_more(ready.spec, new), ready.site)
     limit = int(point.time or 0) if study.pack > 1 else 0
     part = StudyPart(study.folder, study.id, piece.first, study.pack, piece.rows, limit)
     at_once = f"%{lane.limit}" if lane.limit else ""

@@ -50,6 +50,12 @@ LINES = [
     "site list",
     "site detect",
     "site show",
+    "site partitions",
+    "site partitions -N 2",
+    "site partitions -N 9",
+    "site init",
+    "site init -o -",
+    "site init -o job.sh",
     "site validate cluster",
     "site validate nothing",
     "image inspect app",
@@ -138,7 +144,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> None:
 def tools(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tools that make images, and find them signed; and an image file."""
     (session.home / "bin").mkdir()
-    for name in ("apptainer", "mksquashfs"):
+    for name in ("apptainer", "mksquashfs", "sbatch"):
         (session.home / "bin" / name).write_text("#!/bin/sh\n")
         (session.home / "bin" / name).chmod(0o755)
     (session.home / "work/app.sif").write_bytes(sif(b"02"))

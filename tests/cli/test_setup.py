@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from datetime import datetime, timezone
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hpcjobs import process
+from hpcjobs import process, survey
 from hpcjobs.process import Completed
+from hpcjobs.site import Machine
 
 if TYPE_CHECKING:
     from tests.cli.session import Session
@@ -24,6 +27,9 @@ def only_own_sites(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     folders = [("project", session.home / "work/.hpcjobs/sites"), ("user", session.home / "config/hpcjobs/sites")]
     monkeypatch.delenv("HPCJOBS_SITE")
     monkeypatch.setattr(paths, "site_folders", lambda: folders)
+    # No scheduler but those that a test puts here.
+    (session.home / "bin").mkdir()
+    monkeypatch.setenv("PATH", str(session.home / "bin"))
 
 
 def test_sites(session: Session) -> None:
@@ -83,12 +89,15 @@ out| advice: /home/config/hpcjobs/sites/cluster.yaml: detect: not detected
 out|     hint: tell how to recognise the machine, or people must type --site
 out| advice: /home/config/hpcjobs/sites/cluster.yaml: runtimes: no container runtime
 out|     hint: list what is installed, the preferred first
+err| /home/work/.hpcjobs/sites/cluster.yaml was not compared with a scheduler: sbatch is not here
+err| /home/config/hpcjobs/sites/cluster.yaml was not compared with a scheduler: local tells no limits
 exit 1
 $ hpcjob site validate cluster
 out| advice: /home/work/.hpcjobs/sites/cluster.yaml: runtimes: no container runtime
 out|     hint: list what is installed, the preferred first
+err| cluster was not compared with a scheduler: sbatch is not here
 $ hpcjob site validate cluster --json
-out| {"version": 1, "checked": ["cluster"], "problems": [{"level": "advice", "path": "runtimes", "message": "no container runtime", "hint": "list what is installed, the preferred first", "file": "/home/work/.hpcjobs/sites/cluster.yaml", "line": null}]}
+out| {"version": 1, "checked": ["cluster"], "compared": [], "problems": [{"level": "advice", "path": "runtimes", "message": "no container runtime", "hint": "list what is installed, the preferred first", "file": "/home/work/.hpcjobs/sites/cluster.yaml", "line": null}]}
 $ hpcjob site show clutser
 err| error: there is no site 'clutser'
 err|
@@ -100,6 +109,201 @@ err|
 err| hint: did you mean list?
 exit 2
 """)
+
+
+def put(session: Session, program: str) -> None:
+    """A program that is on PATH from now on."""
+    (session.home / "bin" / program).write_text("#!/bin/sh\n")
+    (session.home / "bin" / program).chmod(0o755)
+
+
+def test_validate_compares_a_file_with_its_scheduler(session: Session) -> None:
+    put(session, "sbatch")
+    session.slurm.nodes = "debug*|4|1:8:2|16|16384|(null)|(null)|n[1-4]\n"
+    file = session.home / "work/.hpcjobs/sites/cluster.yaml"
+    text = file.read_text().replace("launcher:", "runtimes: [{kind: apptainer}]\nlauncher:")
+    file.write_text(text.replace("detect: {}", "detect: {command: sbatch}"))
+    changed = text.replace("max_time: 1h", "max_time: 2h").replace("cores: 8", "cores: 4")
+    (session.home / "work/changed.yaml").write_text(changed)
+    (session.home / "work/other.yaml").write_text(text.replace("detect: {}", r"detect: {hostname: 'login\d+\.x'}"))
+    (session.home / "work/local.yaml").write_text("description: x\ndetect: {}\nruntimes: [{kind: apptainer}]\n")
+    (session.home / "work/gone.yaml").write_text(text + "retired: since 2024; aurora came after it\n")
+    session.monkeypatch.setattr("hpcjobs.site.HERE", Machine(hostname="node.y"))
+    session.check(r"""
+$ hpcjob site validate cluster
+err| nothing is wrong with cluster
+err| cluster was compared with the scheduler
+$ hpcjob site validate --offline cluster
+err| nothing is wrong with cluster
+$ hpcjob site validate cluster --offline --json
+out| {"version": 1, "checked": ["cluster"], "compared": [], "problems": []}
+$ hpcjob site validate changed.yaml
+out| error: /home/work/changed.yaml:5: partitions.debug.max_time: the file says 02:00:00, and the scheduler 01:00:00
+out|     hint: write 01:00:00
+out| advice: /home/work/changed.yaml:5: partitions.debug.node.cores: the file says 4, and the scheduler 8
+out|     hint: write 8, unless it is meant to be less
+err| changed.yaml was compared with the scheduler
+exit 1
+$ hpcjob site validate changed.yaml --offline
+err| nothing is wrong with changed.yaml
+$ hpcjob site validate other.yaml local.yaml gone.yaml
+err| nothing is wrong with other.yaml local.yaml gone.yaml
+err| other.yaml was not compared with a scheduler: this machine is not other: the host name node.y does not fit login\d+\.x
+err| local.yaml was not compared with a scheduler: local tells no limits
+err| gone.yaml was not compared with a scheduler: it is retired since 2024; aurora came after it
+$ hpcjob site validate cluster other.yaml --json
+out| {"version": 1, "checked": ["cluster", "other.yaml"], "compared": ["cluster"], "problems": []}
+""")
+
+
+def test_validate_tells_that_a_scheduler_does_not_answer(session: Session) -> None:
+    put(session, "sbatch")
+    session.slurm.down = True
+    session.check(r"""
+$ hpcjob site validate cluster
+out| advice: /home/work/.hpcjobs/sites/cluster.yaml: runtimes: no container runtime
+out|     hint: list what is installed, the preferred first
+err| cluster was not compared with a scheduler: scontrol: Unable to contact slurm controller (connect failure)
+""")
+
+
+def test_init_without_a_scheduler(session: Session) -> None:
+    session.check(r"""
+$ hpcjob site init
+err| error: there is no scheduler here: neither sbatch (Slurm) nor qselect (PBS) is on PATH
+err|
+err| hint: run this on a login node; on a machine without one, the site `local` serves
+exit 6
+$ hpcjob site init mine --json
+out| {"version": 1, "error": {"message": "there is no scheduler here: neither sbatch (Slurm) nor qselect (PBS) is on PATH", "hint": "run this on a login node; on a machine without one, the site `local` serves", "code": 6}}
+exit 6
+$ hpcjob site init -o - --json
+out| {"version": 1, "error": {"message": "-o - and --json both print to the terminal", "hint": "leave out one, or give a file: -o FILE", "code": 2}}
+exit 2
+$ hpcjob site init a/b
+err| error: 'a/b' cannot be the name of a site
+err|
+err| hint: write letters, digits, _, . and -; or -o FILE
+exit 2
+$ hpcjob site init _shared
+err| error: '_shared' cannot be the name of a site
+err|
+err| hint: write letters, digits, _, . and -; or -o FILE
+exit 2
+""")
+    assert not (session.home / "config").exists()
+
+
+@pytest.fixture
+def slurm(session: Session, monkeypatch: pytest.MonkeyPatch) -> Session:
+    """A cluster that nobody described, with nothing but Slurm."""
+    put(session, "sbatch")
+    session.slurm.nodes = "debug*|4|1:8:2|16|16384|gpu:mi250x:8|(null)|n[1-4]\n"
+    session.slurm.enforced = "associations,limits,qos"
+    session.slurm.users = "ab12|ab12||normal|||||||\n"
+    session.slurm.starts = {"debug": 60.0}
+    monkeypatch.setattr("hpcjobs.site.HERE", Machine(hostname="login1.x", read=lambda _: ""))
+    monkeypatch.setattr(survey, "_mounts", lambda: "server:/work /work nfs4 rw 0 0\n")
+    monkeypatch.setattr(survey, "_mpi", lambda *_: (None, "the MPI of this machine: nobody looked"))
+    monkeypatch.setattr(survey, "datetime", SimpleNamespace(now=lambda _: datetime(2026, 11, 22, tzinfo=timezone.utc)))
+    return session
+
+
+def test_init(slurm: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hpcjobs import paths
+
+    folders = [*paths.site_folders(), ("built-in", paths.packaged("sites"))]
+    monkeypatch.setattr(paths, "site_folders", lambda: folders)
+    slurm.check(r"""
+$ hpcjob site init -o -
+out| # fake, as hpcjob saw it on 2026-11-22 from login1.x. Look through it: comments say where a
+out| # value comes from and what is open. `hpcjob site validate` compares it with the scheduler at any time.
+out| # Not learnt: the MPI of this machine: nobody looked
+out| extends: slurm
+out| description: fake (Slurm 22.05.8)
+out| checked: 2026-11-22
+out|
+out| detect: {hostname: "login\\d+\\.x"}
+out|
+out| scheduler:
+out|   limits: site   # those below; `ask` lets each user's hpcjob ask the scheduler, once an hour
+out|   accounting: false   # the scheduler keeps no history
+out|
+out| # Accounts of the person who made this file: ab12.
+out| # require: [account]   # if people should always say which account pays
+out|
+out| partitions:
+out|   debug:
+out|     default: true
+out|     max_time: 01:00:00
+out|     nodes: 4
+out|     node: {cores: 8, threads: 2, memory: 16G, gpus: 8, gpu_type: mi250x, gpu_cores: 1}
+out|
+out| gpu:
+out|   kind: amd   # as the scheduler calls them mi250x
+out|   request: gpus-per-node   # the scheduler took it
+out|
+out| launcher: {kind: srun}
+out|
+out| # No container runtime was found on this node; the compute nodes may have one.
+out| runtimes: []
+out|
+out| # hpcjob looks at it when the first MPI job is submitted; `hpcjob mpi host --on-node` looks at a compute node,
+out| # once for all users.
+out|
+out| # File systems of the network, which containers should see:
+out| #   /work (nfs4)
+out| bind: [/work]
+err| asking slurm
+err| looking at the MPI of this machine
+$ hpcjob site init
+out| /home/config/hpcjobs/sites/fake.yaml
+err| asking slurm
+err| looking at the MPI of this machine
+err| warning: not learnt: the MPI of this machine: nobody looked
+err| hint: look through it, then: hpcjob site validate ~/config/hpcjobs/sites/fake.yaml
+$ hpcjob site init
+err| asking slurm
+err| looking at the MPI of this machine
+err| error: there is a file /home/config/hpcjobs/sites/fake.yaml
+err|
+err| hint: --force overwrites it; -o FILE writes another
+exit 2
+$ hpcjob site validate fake
+out| advice: /home/config/hpcjobs/sites/fake.yaml:31: runtimes: no container runtime
+out|     hint: list what is installed, the preferred first
+err| fake was compared with the scheduler
+$ hpcjob site init fake
+err| error: there is a file /home/config/hpcjobs/sites/fake.yaml
+err|
+err| hint: --force overwrites it; -o FILE writes another
+exit 2
+$ hpcjob site init --force --json
+out| {"version": 1, "name": "fake", "file": "/home/config/hpcjobs/sites/fake.yaml", "unanswered": ["the MPI of this machine: nobody looked"]}
+$ hpcjob site init mine -o folder/new.yaml
+out| /home/work/folder/new.yaml
+err| asking slurm
+err| looking at the MPI of this machine
+err| warning: not learnt: the MPI of this machine: nobody looked
+err| hint: look through it, then: hpcjob site validate ~/work/folder/new.yaml
+""")
+    (written,) = (slurm.home / "config/hpcjobs/sites").iterdir()
+    assert written.name == "fake.yaml"
+
+
+def test_nothing_is_asked_before_it_is_known_that_the_file_can_be_written(slurm: Session) -> None:
+    (slurm.home / "work/there.yaml").write_text("mine\n")
+    (slurm.home / "work/file").write_text("mine\n")
+    slurm.check(r"""
+$ hpcjob site init -o there.yaml
+err| error: there is a file /home/work/there.yaml
+err|
+err| hint: --force overwrites it; -o FILE writes another
+exit 2
+""")
+    assert slurm.slurm.calls == []
+    assert (slurm.home / "work/there.yaml").read_text() == "mine\n"
+    assert "file/new.yaml cannot be written: " in slurm.run("hpcjob site init -o file/new.yaml")
 
 
 def test_a_kind_that_is_not_installed_is_found_by_validate(session: Session) -> None:
@@ -126,6 +330,7 @@ def test_site_json(session: Session) -> None:
         "path": "launcher.kind",
         "value": "srun",
         "origin": "/home/work/.hpcjobs/sites/cluster.yaml:7 (project)",
+        "verified": True,
     } in shown["settings"]
 
 

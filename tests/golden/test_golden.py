@@ -112,6 +112,11 @@ def running(runtime: str, **site: Any) -> Site:
     return replace(CLUSTER, runtimes=(RuntimeConfig(kind=runtime),), **site)
 
 
+WITH_MODULES = replace(
+    CLUSTER,
+    modules=("purge", "use $HOME/modules", "use --append /soft/modules", "gcc/13.2", "load gcc/13.2"),
+    runtimes=(RuntimeConfig(kind="apptainer", modules=("apptainer/1.3",)),),
+)
 ONE_HOST = replace(CLUSTER, launcher=LauncherConfig(kind="none"), runtimes=(RuntimeConfig(kind="docker"),))
 
 SIF = ImageFacts("/images/app.sif", "sif", "x86_64")
@@ -255,6 +260,22 @@ CASES: dict[tuple[str, str], tuple[Site, JobSpec, ImageFacts]] = {
         JobSpec(command=APP, nodes=1, ntasks_per_node=2, gpus_per_node=8, account="ab12", env={"NCCL_DEBUG": "INFO"}),
         SIF,
     ),
+    ("cluster", "modules"): (
+        WITH_MODULES,
+        JobSpec(
+            command=APP,
+            modules=(
+                "fftw/3.3.10",
+                "swap gcc gcc/12.1",
+                "unload darshan xalt",
+                "restore mine",
+                "reset",
+                "--force purge",
+                "it's",
+            ),
+        ),
+        SIF,
+    ),
     ("local", "minimal"): (LOCAL, JobSpec(command=APP), ImageFacts("")),
     ("local", "array"): (LOCAL, JobSpec(command=("echo", "hello"), array="1,3,5"), ImageFacts("")),
     ("local", "container"): (
@@ -280,11 +301,13 @@ MPI: dict[tuple[str, str], tuple[MpiImage, MpiHost | None]] = {
     ("cluster", "mpi-array"): (mpi_facts.TRIXIE, DEBIAN),
     ("cluster", "mpi-hybrid-podman"): (mpi_facts.TRIXIE_OMPI, DEBIAN),
     ("cluster", "mpi-shifter"): (MpiImage(path=PULLED.path), None),
+    ("cluster", "mpi-shifter-gpus"): (MpiImage(path=PULLED.path), None),
     ("cluster", "mpi-sarus"): (MpiImage(path=PULLED.path), None),
     ("cluster", "mpi-recipe"): (mpi_facts.TRIXIE, DEBIAN),
     ("cluster", "mpi-unchecked"): (mpi_facts.TRIXIE, DEBIAN),
     ("local", "mpi-container"): (INSIDE, DEBIAN),
 }
+SHIFTER = RuntimeConfig(kind="shifter", mpi_option="--module=mpich", mpi_gpu_option="--module=cuda-mpich")
 SOLVE = ("/opt/app/solve", "in.nml")
 FOUR: dict[str, Any] = {"command": SOLVE, "nodes": 2, "ntasks_per_node": 2}
 RECIPE = MpiConfig(
@@ -299,6 +322,10 @@ CASES |= {
     ("cluster", "mpi-hybrid-podman"): (running("podman"), JobSpec(**FOUR), FOLDER),
     ("cluster", "mpi-shifter"): (
         running("shifter", mpi=MpiConfig(runtime_option="--module=mpich")), JobSpec(**FOUR), PULLED,
+    ),
+    ("cluster", "mpi-shifter-gpus"): (
+        replace(CLUSTER, runtimes=(SHIFTER,), gpu=GpuConfig(kind="nvidia", request="none")),
+        JobSpec(command=APP, **ON_GPUS, bind=("/data/in:/in:ro", "/data/out:/out")), PULLED,
     ),
     ("cluster", "mpi-sarus"): (running("sarus", mpi=MpiConfig(runtime_option="--mpi")), JobSpec(**FOUR), PULLED),
     ("cluster", "mpi-recipe"): (replace(CLUSTER, mpi=RECIPE), JobSpec(**FOUR), SIF),

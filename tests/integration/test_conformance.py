@@ -217,3 +217,28 @@ def test_diagnosis_and_partitions(site: str, service: Service, make: Make) -> No
     assert scheduler.diagnose().version
     assert any(partition.node.cores > 0 for partition in scheduler.partitions().values())
     ended(service, record)
+
+
+def test_what_is_free_and_where_a_job_would_start(kind: str, site: str, service: Service) -> None:
+    _, plain = service.partitions(site=site)
+    assert sum(row.free.nodes for row in plain if row.free) > 0
+    _, rows = service.partitions(JobSpec(ntasks=1), site=site)
+    assert {row.name for row in rows} == {row.name for row in plain}
+    assert rows[0].open, "the first one takes it"
+    assert rows[0].forecast is not None
+    assert bool(rows[0].forecast.start) is (kind == "slurm")
+    assert rows[0].forecast.start or rows[0].forecast.why, "what is not known is said"
+    assert service.history() == [], "nothing is queued"
+
+
+def test_a_partition_that_is_chosen(service: Service, make: Make) -> None:
+    record = make("true", partition="auto")
+    assert record.partition != "auto"
+    assert ended(service, record)[0].state is S.DONE
+
+
+def test_limits_of_the_person_are_known_or_it_is_said_why_not(site: str, service: Service, make: Make) -> None:
+    record = make("true")
+    scheduler = schedulers.get(record.scheduler, record.options, service.runner)
+    assert not scheduler.rules().unknown
+    ended(service, record)

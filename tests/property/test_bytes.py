@@ -156,3 +156,27 @@ def test_directives_arrive_in_sbatch(value: str) -> None:
 def test_directives_refuse_control_characters(value: str) -> None:
     with pytest.raises(PlanError, match="cannot hold"):
         shell.directive(value)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(TEXT.filter(lambda text: text.split() == [text] and text.isprintable()), min_size=1, max_size=5))
+@example(["it's", "$HOME", "`id`", "a;b", "gcc/13.2(default)", "+x", "~a", "é"])
+def test_names_of_modules_arrive(names: list[str]) -> None:
+    items = [f"load {name}" for name in names]
+    plan = replace(
+        render.sample_plan(full=False),
+        template="builtin/local",
+        workdir="/",
+        module_init="module() { printf '%s\\0' \"$@\"; }",
+        modules=tuple(items),
+        launch=(("true",),),
+    )
+    if any(name.startswith("-") for name in names):
+        with pytest.raises(PlanError, match="would be an option"):
+            render.render(plan)
+        return
+    with TemporaryDirectory() as folder:
+        script = Path(folder, "job.sh")
+        script.write_text(render.render(replace(plan, folder=folder)).text, "utf-8", errors="surrogateescape")
+        done = subprocess.run(["bash", script], capture_output=True, check=True)
+    assert [os.fsdecode(word) for word in done.stdout.split(b"\0")[1:-1]] == list(dict.fromkeys(names))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hpcjobs.errors import UnreachableError
-from hpcjobs.schedulers import slurm
+from hpcjobs.schedulers import slurm, slurm_limits
 from hpcjobs.testing import Clock, FakeSlurm
 
 DATA = Path(__file__).parent.parent / "data/slurm/22.05"
@@ -99,3 +99,34 @@ def test_an_array_that_is_too_long_is_refused_as_by_the_real_one(fake: FakeSlurm
 def test_a_program_that_is_not_there(fake: FakeSlurm) -> None:
     with pytest.raises(UnreachableError):
         fake(("nosuch",), timeout=1)
+
+
+def test_what_is_free_is_told_as_by_the_real_one(fake: FakeSlurm) -> None:
+    real = (DATA / "sinfo-free.txt").read_text().splitlines()
+    blotted = {re.sub(r"\d+", "9", line) for line in real}
+    answer = ask(fake, "sinfo", f"--Format={slurm_limits.FREE_FORMAT}")
+    assert {re.sub(r"\d+", "9", line) for line in answer.splitlines()} <= blotted
+    assert set(slurm_limits.parse_free(answer)) == {"debug"}
+
+
+def test_a_start_is_forecast_as_by_the_real_one(fake: FakeSlurm) -> None:
+    real = re.findall(r"^test-only\| (.*)$", (DATA / "limits.txt").read_text(), re.MULTILINE)
+    blotted = {re.sub(r"\d+", "9", line) for line in real}
+    fake.starts = {"long": 60, "gpu": "Invalid qos specification"}
+    for name in ("debug", "gpu"):
+        script = f"#!/bin/bash\n#SBATCH --partition={name}\n"
+        answer = fake(("sbatch", "--test-only"), timeout=1, stdin=script)
+        assert re.sub(r"\d+", "9", answer.err.strip()) in blotted
+    assert len(fake.jobs) == 21, "none more"
+    assert slurm_limits.parse_forecast(
+        fake(("sbatch", "--test-only"), timeout=1, stdin="#SBATCH --partition=long\n").err
+    ).start
+
+
+def test_limits_of_the_person_are_told_as_by_the_real_one(fake: FakeSlurm) -> None:
+    fake.enforced = "associations,limits,qos"
+    fake.users, fake.accounts = (DATA / "sacctmgr-user.txt").read_text(), (DATA / "sacctmgr-accounts.txt").read_text()
+    fake.qos, fake.partitions = (DATA / "sacctmgr-qos.txt").read_text(), (DATA / "scontrol-partition.txt").read_text()
+    rules = slurm.Slurm({}, fake).rules()
+    assert (rules.account, rules.partition, len(rules.qos)) == ("test", "debug", 6)
+    assert rules.partitions["paid"].accounts == ("lim_sub", "lim_other")

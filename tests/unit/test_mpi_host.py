@@ -226,6 +226,9 @@ def test_crays_library_for_the_common_abi_is_preferred(fake: Fake) -> None:
     fake.library(f"{prefix}/lib/libmpi_gnu_123.so.12", exports=MPICH, extra=extra)
     fake.library(f"{prefix}/lib-abi-mpich/libmpi.so.12", exports=MPICH, extra=extra, needed=["libpals.so.0"])
     fake.library("/opt/cray/pe/lib64/libpals.so.0")
+    gtl = "/opt/cray/pe/mpich/8.1.28/gtl/lib"
+    fake.library(f"{gtl}/libmpi_gtl_hsa.so.0.0.0")
+    fake.link(f"{gtl}/libmpi_gtl_hsa.so.0", "libmpi_gtl_hsa.so.0.0.0")
     environment = {
         **PATH,
         "CRAY_MPICH_DIR": prefix,
@@ -237,6 +240,8 @@ def test_crays_library_for_the_common_abi_is_preferred(fake: Fake) -> None:
     assert [each.soname for each in mpi.interfaces] == ["libmpi.so.12", "libmpi_gnu_123.so.12"]
     assert mpi.found == ("$CRAY_MPICH_DIR", "CRAY_LD_LIBRARY_PATH")
     assert "pals" in mpi.wires
+    real = f"{gtl}/libmpi_gtl_hsa.so.0.0.0"
+    assert mpi.gpu_libraries == {"libmpi_gtl_hsa.so.0": real, "libmpi_gtl_hsa.so.0.0.0": real}
 
 
 def test_copies_in_place_of_links_count_once(fake: Fake) -> None:
@@ -296,6 +301,30 @@ def test_modules_bring_mpis(fake: Fake) -> None:
     assert {mpi.name: (mpi.found, mpi.modules) for mpi in found.mpis} == {
         "openmpi-5.0.7": (("module openmpi/5.0.7",), ("openmpi/5.0.7",)),
         "mpich-4.3.2": (("module mpich/4.3.2",), ("mpich/4.3.2",)),
+    }
+
+
+def test_commands_of_the_site_s_modules_are_run_before(fake: Fake) -> None:
+    mpich(fake, "/sw/mpich/lib", "libmpi.so.12", "4.3.2")
+    openmpi(fake, "/sw/ompi/lib", "5.0.7")
+    init = """module() {
+      case "$*" in
+        'use /sw/modules') used=yes ;;
+        '-t avail') [[ $used ]] && echo mpich/4.3.2 ;;
+        'load mpich/4.3.2') [[ $used ]] && export MPI_HOME=/sw/mpich ;;
+        'load gcc impi') loaded=yes ;;
+        'swap impi openmpi') [[ $loaded ]] && export MPI_HOME=/sw/ompi ;;
+        *) return 1 ;;
+      esac
+    }"""
+    found = host.probe(
+        process.run, environment={"PATH": os.environ["PATH"]}, module_init=init, root=fake.root,
+        modules=["use /sw/modules", "gcc", "impi", "swap impi openmpi"],
+    )  # fmt: skip
+    assert found.notes == ()
+    assert {mpi.name: mpi.modules for mpi in found.mpis} == {
+        "openmpi-5.0.7": ("gcc", "openmpi"),
+        "mpich-4.3.2": ("mpich/4.3.2",),
     }
 
 

@@ -216,6 +216,13 @@ def test_what_is_gone_is_named(machine: Machine) -> None:
     assert lock.stale(machine.here())
 
 
+def test_a_library_for_gpu_memory_that_is_gone_is_named(machine: Machine) -> None:
+    libraries = {"libgtl.so.0": "/opt/gtl/libgtl.so.0.0", "libgtl.so": "/opt/m/lib/libmpi.so.12"}
+    mpis = tuple(replace(each, gpu_libraries=libraries) for each in machine.lock.mpis)
+    changes = lock.check(replace(machine.lock, mpis=mpis), root=machine.root)
+    assert [(each.text, each.mpis) for each in changes] == [("/opt/gtl/libgtl.so.0.0 is gone", ("mpich-4.3.2",))]
+
+
 def test_a_file_that_is_no_library_any_more(machine: Machine) -> None:
     machine.put("/opt/m/lib/libmpi.so.12", b"garbage")
     assert [text for text, _ in machine.changes()] == [

@@ -145,7 +145,7 @@ def test_a_lock_file_that_is_named_and_missing(lab: Lab) -> None:
 def test_a_lock_file_that_is_damaged_is_no_reason_to_do_without(lab: Lab, text: str) -> None:
     (lab.folder / "alps.mpi.lock.yaml").write_text(text)
     lab.image()
-    for call in (lab.mpi().locked, lab.mpi().host, lambda: lab.mpi().known(TWO, facts_of(lab), lab.home)):
+    for call in (lab.mpi().locked, lab.mpi().host, lambda: known(lab)):
         assert f"{lab.folder}/alps.mpi.lock.yaml" in refused(call, SiteError)
     assert not lab.probes
 
@@ -371,8 +371,11 @@ def test_an_image_is_looked_into_through_a_runtime(lab: Lab, monkeypatch: pytest
 # -------------------------------------------------------------------------------- for a submission
 
 
-def known(lab: Lab, spec: JobSpec = TWO, mpi: Mpi | None = None, **image: Any) -> tuple[Any, str]:
-    return (mpi or lab.mpi()).known(spec, facts_of(lab, **image), lab.home / "data/jobs/.mpi")
+def known(
+    lab: Lab, spec: JobSpec = TWO, mpi: Mpi | None = None, *, runtime: str = "apptainer", **image: Any
+) -> tuple[Any, str]:
+    config = RuntimeConfig(kind=runtime)
+    return (mpi or lab.mpi()).known(spec, facts_of(lab, **image), lab.home / "data/jobs/.mpi", config)
 
 
 def test_a_submission_knows_image_and_host(lab: Lab, looks: list[str]) -> None:
@@ -437,8 +440,10 @@ def test_what_cannot_be_seen_is_left_to_the_launcher(lab: Lab, looks: list[str])
     assert (looks, lab.probes) == ([], [])
     # The runtime brings MPI, whatever the image has.
     shifter = lab.mpi(mpi=MpiConfig(runtime_option="--module=mpich"))
-    found, why = known(lab, mpi=shifter, **reference)
+    found, why = known(lab, mpi=shifter, runtime="shifter", **reference)
     assert (found.image.path, found.host, why) == ("docker://alpine@sha256:1", None, "")
+    # The option is none of another's.
+    assert known(lab, mpi=shifter, runtime="podman", **reference)[0] is None
     assert (looks, lab.probes) == ([], [])
 
 

@@ -24,7 +24,7 @@ from hpcjobs.model import (
 )  # fmt: skip
 from hpcjobs.mpi.facts import MpiHost, MpiImage
 from hpcjobs.mpi.netstack import LINKS
-from hpcjobs.mpi.settle import Job, Known, Settled, question, settle
+from hpcjobs.mpi.settle import Job, Known, Settled, question, runtime_option, settle
 from tests.mpi_facts import (
     DEBIAN,
     HYDRA,
@@ -297,6 +297,45 @@ def test_the_option_is_of_runtimes_that_have_one() -> None:
     config = MpiConfig(runtime_option="--mpi")
     assert question(job(config=config), known()).flag == ""
     assert question(job(config=config, runtime=RuntimeConfig(kind="sarus")), known()).flag == "--mpi"
+
+
+@pytest.mark.parametrize(
+    ("own", "gpus", "option"),
+    [
+        ({}, 0, "--module=mpich"),
+        ({"mpi_option": "--module=m2"}, 0, "--module=m2"),
+        ({"mpi_option": "--module=m2"}, 1, "--module=m2"),
+        ({"mpi_gpu_option": "--module=cuda-mpich"}, 0, "--module=mpich"),
+        ({"mpi_option": "--module=m2", "mpi_gpu_option": "--module=cuda-mpich"}, 1, "--module=cuda-mpich"),
+    ],
+)
+def test_the_option_of_the_runtime_wins_over_the_site_s(own: dict[str, str], gpus: int, option: str) -> None:
+    shifter = RuntimeConfig(kind="shifter", **own)  # type: ignore[arg-type]
+    config = MpiConfig(runtime_option="--module=mpich")
+    made = job(config=config, runtime=shifter, shape=replace(TWO, gpus_per_node=gpus))
+    assert question(made, known()).flag == option
+    assert runtime_option(made.site, replace(shifter, kind="apptainer"), gpus=gpus > 0) == ""
+
+
+def test_what_was_proven_with_one_option_is_not_proven_with_another() -> None:
+    shifter = RuntimeConfig(kind="shifter", mpi_option="--module=mpich", mpi_gpu_option="--module=cuda-mpich")
+    on_gpus = replace(TWO, gpus_per_node=1)
+    assert proof(runtime=shifter) != proof(runtime=shifter, shape=on_gpus)
+    assert proof() == proof(shape=on_gpus)
+
+
+def test_variables_of_the_site_come_with_the_host_s_mpi_alone() -> None:
+    config = MpiConfig(
+        env={"MPICH_SMP_SINGLE_COPY_MODE": "NONE", "I_MPI_ROOT": "/mine", "LD_LIBRARY_PATH": "/opt/rocm/lib"}
+    )
+    bound = settled(RPATH, host(INTEL_MPI), config=config).plan.env
+    assert (bound["MPICH_SMP_SINGLE_COPY_MODE"], bound["I_MPI_ROOT"]) == ("NONE", "/mine")
+    ours = settled(RPATH, host(INTEL_MPI)).plan.env["LD_LIBRARY_PATH"].split(":")
+    assert bound["LD_LIBRARY_PATH"].split(":") == [*ours[:-1], "/opt/rocm/lib", ours[-1]]
+    assert "MPICH_SMP_SINGLE_COPY_MODE" not in settled(on=host(), config=config).plan.env
+    # The job's own win.
+    made = settled(RPATH, host(INTEL_MPI), config=config)
+    assert made.merged({"MPICH_SMP_SINGLE_COPY_MODE": "CMA"})["MPICH_SMP_SINGLE_COPY_MODE"] == "CMA"
 
 
 def test_the_kinds_that_the_site_names_win_over_those_that_srun_lists() -> None:

@@ -86,6 +86,53 @@ def test_bound_gpu_jobs_get_the_library_for_gpu_memory() -> None:
     assert "MPICH_GPU_SUPPORT_ENABLED" not in wired(ask(TRIXIE_OMPI, host(OMPI5)), "bind", gpu_library=gtl).env
 
 
+GTL = "/opt/cray/pe/mpich/8.1.27/gtl/lib/libmpi_gtl_hsa.so.0"
+WITH_GTL = replace(CRAY_MPICH, gpu_libraries={"libmpi_gtl_hsa.so.0": f"{GTL}.0.0"})
+
+
+def test_bound_the_library_for_gpu_memory_is_found_beside_the_mpi_by_its_name() -> None:
+    made = wired(ask(TRIXIE, host(WITH_GTL)), gpu_library="libmpi_gtl_hsa.so.0")
+    assert (made.env["LD_PRELOAD"], made.env["MPICH_GPU_SUPPORT_ENABLED"]) == (f"{GTL}.0.0", "1")
+    folder = GTL.rpartition("/")[0]
+    assert Mount(folder, folder) in made.mounts
+    assert made.warnings == ()
+    # Open MPI has none beside it, and needs none.
+    other = wired(ask(TRIXIE_OMPI, host(OMPI5)), "bind", gpu_library="libmpi_gtl_hsa.so.0")
+    assert ("LD_PRELOAD" in other.env, other.warnings) == (False, ())
+
+
+def test_bound_a_library_for_gpu_memory_that_is_not_there_is_told() -> None:
+    made = wired(ask(TRIXIE, host(WITH_GTL)), gpu_library="libmpi_gtl_cuda.so.0")
+    assert not {"LD_PRELOAD", "MPICH_GPU_SUPPORT_ENABLED"} & set(made.env)
+    assert made.warnings == (
+        "libmpi_gtl_cuda.so.0 (mpi.gpu_library) is not beside Cray MPICH 8.1.27 as hpcjob mpi host saw it: "
+        "MPI takes no GPU memory",
+    )
+
+
+def test_a_recipe_leads_to_the_library_for_gpu_memory_if_it_binds_it() -> None:
+    question = ask(replace(TRIXIE, program=program("libmpi_gnu_123.so.12")), host(WITH_GTL))
+    named: dict[str, Any] = {
+        "gpu_library": "libmpi_gtl_hsa.so.0",
+        "env": {"LD_LIBRARY_PATH": "/x", "LD_PRELOAD": "/y.so"},
+    }
+    made = wired(question, recipe=(Mount("/opt/cray", "/host/cray"), RECIPE[1]), **named)
+    assert made.env["LD_PRELOAD"] == f"{GTL.replace('/opt', '/host')}.0.0:/y.so"
+    without = wired(question, recipe=(Mount(CRAY, CRAY),), **named)
+    assert without.env["LD_PRELOAD"] == "/y.so"
+    assert without.warnings[-1] == (
+        f"the site's recipe (mpi.bind): it does not bind {GTL}.0.0: MPI takes no GPU memory"
+    )
+
+
+def test_bound_variables_of_the_site_win_and_what_is_loaded_first_is_all_of_both() -> None:
+    env = {"LD_PRELOAD": "/opt/x.so", "MPICH_GPU_SUPPORT_ENABLED": "0", "MPICH_OFI_NIC_POLICY": "GPU"}
+    made = wired(ask(TRIXIE, host(WITH_GTL)), gpu_library="libmpi_gtl_hsa.so.0", env=env)
+    assert made.env["LD_PRELOAD"] == f"{GTL}.0.0:/opt/x.so"
+    assert (made.env["MPICH_GPU_SUPPORT_ENABLED"], made.env["MPICH_OFI_NIC_POLICY"]) == ("0", "GPU")
+    assert made.env["LD_LIBRARY_PATH"] == wired(ask(TRIXIE, host(WITH_GTL))).env["LD_LIBRARY_PATH"]
+
+
 def test_bound_without_knowing_what_there_is_nothing() -> None:
     decision = Decision(chosen=Option(mode="bind", why="asked for"))
     assert wire(decision, ask(TRIXIE), Surroundings()).mounts == ()
@@ -215,7 +262,7 @@ RECIPE = (Mount("/opt/cray", "/opt/cray"), Mount("/usr/lib64/libcxi.so.1", "/usr
 def test_a_recipe_is_taken_as_it_is_and_what_it_leaves_out_is_told() -> None:
     question = ask(replace(TRIXIE, program=program("libmpi_gnu_123.so.12")), host(CRAY_MPICH))
     path = {"LD_LIBRARY_PATH": f"{CRAY}/lib-abi-mpich"}
-    made = wired(question, recipe=RECIPE, recipe_env=path)
+    made = wired(question, recipe=RECIPE, env=path)
     assert made.mounts == (Mount("", LINKS), *RECIPE)
     assert (made.env, made.warnings) == (path, ())
     assert made.stack is not None
@@ -230,13 +277,13 @@ def test_a_recipe_is_taken_as_it_is_and_what_it_leaves_out_is_told() -> None:
 
 def test_a_recipe_with_other_names_than_the_program_asks_for() -> None:
     question = ask(TRIXIE, host(DEBIAN))
-    elsewhere = wired(question, recipe=(Mount("/opt", "/opt"),), recipe_env={"LD_LIBRARY_PATH": "/opt"}).warnings
+    elsewhere = wired(question, recipe=(Mount("/opt", "/opt"),), env={"LD_LIBRARY_PATH": "/opt"}).warnings
     assert len(elsewhere) == 2
     assert "nothing that it binds is called libmpich.so.12, so the program would keep" in elsewhere[0]
     assert "libucp.so.0, libfabric.so.1 and 1 more, which MPICH 4.0.2 needs" in elsewhere[1]
     # A file under the name that is asked for.
     alias = Mount(f"{LIB}/libmpich.so.12.2.2", "/host/libmpich.so.12")
-    named = wired(question, recipe=(alias, Mount(LIB, "/host/lib")), recipe_env={"LD_LIBRARY_PATH": "/host"})
+    named = wired(question, recipe=(alias, Mount(LIB, "/host/lib")), env={"LD_LIBRARY_PATH": "/host"})
     assert named.warnings == ()
     nothing = wired(ask(replace(SCRIPT, program=None), host(DEBIAN)), recipe=(Mount(LIB, "/host/lib"),))
     assert len(nothing.warnings) == 1
@@ -388,7 +435,5 @@ def test_a_recipe_is_doubted_where_the_program_has_its_own_path() -> None:
 
 
 def test_a_recipe_that_leads_to_the_host_s_libc_is_doubted() -> None:
-    made = wired(
-        ask(TRIXIE, host(DEBIAN)), recipe=(Mount(LIB, "/host/lib"),), recipe_env={"LD_LIBRARY_PATH": "/x:/host/lib"}
-    )
+    made = wired(ask(TRIXIE, host(DEBIAN)), recipe=(Mount(LIB, "/host/lib"),), env={"LD_LIBRARY_PATH": "/x:/host/lib"})
     assert any(f"LD_LIBRARY_PATH leads to {LIB} of the host, whose libc" in text for text in made.warnings)

@@ -9,10 +9,10 @@ import pytest
 
 from hpcjobs import render, shell
 from hpcjobs.errors import PlanError, UnreachableError
-from hpcjobs.model import Shape
+from hpcjobs.model import NodeShape, Shape
 from hpcjobs.process import Completed, run
 from hpcjobs.schedulers.pbs import Pbs
-from hpcjobs.schedulers.pbs_request import OPENPBS, TORQUE, WRAPPER, spell
+from hpcjobs.schedulers.pbs_request import OPENPBS, TORQUE, WRAPPER, Custom, spell
 from hpcjobs.units import Duration, Memory
 from tests.pbs_answers import Script, job
 
@@ -22,7 +22,7 @@ GIGABYTE = Memory.parse("1G")
 
 def options(dialect: str = OPENPBS, *, chunk: str = "", **asked: Any) -> list[tuple[str, str]]:
     """The directives but the name and where PBS's own output goes, which is nowhere."""
-    native = spell(replace(PLAN, **asked), dialect, chunk=chunk)
+    native = spell(replace(PLAN, **asked), dialect, Custom(chunk=chunk))
     assert native["dialect"] == dialect
     rest: list[tuple[str, str]]
     name, *rest = native["options"]
@@ -78,6 +78,63 @@ def test_whole_nodes() -> None:
     assert options(WRAPPER, exclusive=True)[1:] == [("--exclusive", "")]
 
 
+NODE = NodeShape(cores=48, gpus=4)
+
+
+@pytest.mark.parametrize(
+    ("asked", "chunk"),
+    [
+        ({"shape": Shape(2, 8, 4)}, "2:ncpus=48:mpiprocs=4:ompthreads=1"),
+        ({"shape": Shape(2, 8, 4, 6)}, "2:ncpus=48:mpiprocs=4:ompthreads=6"),
+        ({"shape": Shape(1, 96, 96)}, "1:ncpus=96:mpiprocs=96:ompthreads=1"),  # hardware threads
+        # Memory of a core is that of those that were asked for.
+        ({"shape": Shape(1, 4, 4), "mem_per_cpu": GIGABYTE}, "1:ncpus=48:mpiprocs=4:ompthreads=1:mem=4096mb"),
+        ({"shape": Shape(1, 8, 8), "nodes_asked": False}, "8:ncpus=1:mpiprocs=1:ompthreads=1"),
+        ({"shape": Shape(2, 8, 4), "whole_nodes": False}, "2:ncpus=4:mpiprocs=4:ompthreads=1"),
+    ],
+)
+def test_where_jobs_get_whole_nodes_all_cores_are_asked_for(asked: dict[str, Any], chunk: str) -> None:
+    assert options(**{"whole_nodes": True, "node": NODE, **asked})[0] == ("-l", f"select={chunk}")
+
+
+def totals(**asked: Any) -> list[str]:
+    """The resources of a job, where the site has no select."""
+    native = spell(replace(PLAN, **{"node": NODE, **asked}), OPENPBS, Custom(totals=True))
+    return [value for flag, value in native["options"] if flag == "-l"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "resources"),
+    [
+        ({"node": NodeShape(cores=48), "shape": Shape(1, 4, 4, 2)}, ["ncpus=8"]),
+        # Several nodes are whole, and so are those of nobody else.
+        ({"shape": Shape(3, 12, 4, 2)}, ["ncpus=144"]),
+        ({"shape": Shape(1, 4, 4), "exclusive": True}, ["ncpus=48"]),
+        ({"shape": Shape(2, 128, 64), "node": NodeShape()}, ["ncpus=128"]),
+        # GPUs come with their share of the cores.
+        ({"shape": Shape(1, 1, 1, 1, 1)}, ["ncpus=12", "ngpus=1"]),
+        ({"shape": Shape(2, 8, 4, 1, 4)}, ["ncpus=96", "ngpus=8"]),
+        ({"shape": Shape(1, 2, 2, 1, 2), "gpu_request": "none"}, ["ncpus=24"]),
+        ({"shape": Shape(2, 4, 2), "mem": GIGABYTE}, ["ncpus=96", "mem=2048mb"]),
+        # Memory of a core is that of those that were asked for.
+        ({"shape": Shape(2, 4, 2, 3), "mem_per_cpu": GIGABYTE}, ["ncpus=96", "mem=12288mb"]),
+        ({"time": Duration(60), "licenses": "scratch"}, ["ncpus=1", "scratch=1", "walltime=00:01:00"]),
+    ],
+)
+def test_a_site_without_select_gets_totals(asked: dict[str, Any], resources: list[str]) -> None:
+    assert totals(**asked) == resources
+
+
+def test_what_is_said_of_single_nodes_is_refused_where_totals_are_asked_for() -> None:
+    for asked, words in (
+        ({"constraint": "big"}, "without features, and big was asked for"),
+        ({"gpu_type": "a100", "shape": Shape(1, 1, 1, 1, 1)}, "without a kind of GPU, and a100 was asked for"),
+    ):
+        with pytest.raises(PlanError, match=words) as caught:
+            totals(**asked)
+        assert "-p QUEUE" in caught.value.hint
+
+
 def test_memory() -> None:
     two = Shape(2, 4, 2, 3)
     chunk = "select=2:ncpus=6:mpiprocs=2:ompthreads=3:mem="
@@ -107,6 +164,15 @@ def test_what_nodes_must_be() -> None:
     assert options(WRAPPER, **asked)[1:] == [("--gpus-per-node", "1"), ("--constraint", "big&vendor=x")]
 
 
+@pytest.mark.parametrize("dialect", [OPENPBS, TORQUE, WRAPPER])
+def test_gpus_that_the_queue_brings_are_not_asked_for(dialect: str) -> None:
+    asked: dict[str, Any] = {"gpu_request": "none", "gpu_type": "a100" if dialect != TORQUE else ""}
+    assert "gpu" not in str(options(dialect, shape=Shape(2, 4, 2, 1, 2), **asked))
+    assert "gpu" in str(options(dialect, shape=Shape(2, 4, 2, 1, 2)))
+    totals = spell(replace(PLAN, shape=Shape(2, 4, 2, 1, 2), **asked), OPENPBS, Custom(totals=True))["options"]
+    assert "gpu" not in str(totals)
+
+
 def test_the_others() -> None:
     asked = options(
         time=Duration.parse("2-03:04:05"), partition="workq", account="proj", hold=True, requeue=True, export="all",
@@ -127,9 +193,38 @@ def test_whether_a_job_may_start_again() -> None:
     assert not {"-r", "--requeue", "--no-requeue"} & {flag for flag, _ in options()}
 
 
-def test_the_option_that_names_the_account_is_the_sites() -> None:
-    native = spell(replace(PLAN, account="proj"), OPENPBS, account="-P")
-    assert native["options"][1] == ("-P", "proj")
+def test_arrays_may_start_again_whatever_a_server_made_of_them() -> None:
+    assert [one for one in options(array="0-3") if one[0] in "-r-J"] == [("-r", "y"), ("-J", "0-3")]
+    # One task is no array to PBS, and others start their tasks again as they were told.
+    assert "-r" not in dict(options(array="3"))
+    assert "-r" not in dict(options(TORQUE, array="0-3"))
+    assert "-r" not in dict(options(WRAPPER, array="0-3"))
+    assert [one for one in options(array="0-3", requeue=True) if one[0] == "-r"] == [("-r", "y")]
+
+
+@pytest.mark.parametrize(
+    ("option", "written"),
+    [("-A", ("-A", "proj")), ("-P", ("-P", "proj")), ("-W group_list=", ("-W", "group_list=proj"))],
+)
+def test_the_option_that_names_the_account_is_the_sites(option: str, written: tuple[str, str]) -> None:
+    for dialect in (OPENPBS, TORQUE, WRAPPER):
+        native = spell(replace(PLAN, account="proj"), dialect, Custom(account=option))
+        assert native["options"][1] == written
+
+
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [
+        # The site's come first, and PBS would take the first of each resource.
+        (("-l filesystems=home", "-l filesystems=home:eagle"), [("-l", "filesystems=home:eagle")]),
+        (("-l a=1", "-l b=1", "-l a=2"), [("-l", "b=1"), ("-l", "a=2")]),
+        (("-W umask=027", "-W stagein=x", "-W umask=022"), [("-W", "stagein=x"), ("-W", "umask=022")]),
+        (("-P one", "-P two", "-P one"), [("-P", "two"), ("-P", "one")]),
+        (("-m n", "-M a@b.c"), [("-m", "n"), ("-M", "a@b.c")]),
+    ],
+)
+def test_the_last_of_each_directive_counts(given: tuple[str, ...], written: list[tuple[str, str]]) -> None:
+    assert options(directives=given)[2:] == written
 
 
 # ------------------------------------------------------------------------------------------------ arrays, names

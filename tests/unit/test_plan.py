@@ -156,6 +156,26 @@ def test_modules_are_the_site_s_the_runtime_s_and_the_job_s() -> None:
     )
 
 
+def test_commands_of_modules_keep_their_order_and_the_job_s_come_last() -> None:
+    site = replace(
+        SITE,
+        modules=("purge", "use /soft", "gcc"),
+        runtimes=(RuntimeConfig(kind="apptainer", modules=("use /soft", "apptainer/1.4")),),
+    )
+    made = resolve(
+        site, SIF, services=(ServiceSpec(name="db", command=("serve",)),), modules=("swap gcc intel", "fftw")
+    )
+    assert made.module_commands == (
+        ("module", "purge"),
+        ("module", "use", "/soft"),
+        ("module", "load", "gcc"),
+        ("module", "use", "/soft"),
+        ("module", "load", "apptainer/1.4"),
+        ("module", "swap", "gcc", "intel"),
+        ("module", "load", "fftw"),
+    )
+
+
 def test_fields_of_the_request_reach_the_plan() -> None:
     asked: dict[str, Any] = {
         "name": "my job", "account": "a", "qos": "q", "constraint": "c", "reservation": "r", "licenses": "l",
@@ -348,6 +368,7 @@ def test_mpi(asked: str, launcher: str, mpi: str) -> None:
         ({"qos": "a\udcff"}, "qos (--qos) is not UTF-8"),
         ({"name": "é" * 101}, "the job name has 202 bytes"),
         ({"modules": ("a\nb",)}, "a module name cannot hold"),
+        ({"modules": ("gcc", "swap a b c")}, "the module command 'swap a b c' has 3 words after swap | write swap OLD NEW"),
         ({"env": {"A B": ""}}, "'A B' cannot be the name of an environment variable"),
         ({"env": {"UID": "0"}}, "the variable UID is not free to set"),
         ({"env": {"BASH_XTRACEFD": "1"}}, "BASH_XTRACEFD is not free"),
@@ -379,9 +400,10 @@ def test_mpi(asked: str, launcher: str, mpi: str) -> None:
         ({"partition": "long", "account": "a", "nodes": 51}, "partition long has 50 nodes for one job, and 51 are needed"
          " | -N 50 is the most there"),
         ({"partition": "long", "account": "a", "nodes": 1, "ntasks": 16}, "takes jobs of at least 2 nodes, and this has 1"
-         " | -N 2 is the least there; or -p gpu, which takes it"),
+         " | -N 2 is the least there"),
         ({"ntasks": 900}, "partition debug has 4 nodes for one job, and 113 are needed | -n 32 is the most there"),
-        ({"nodes": 40}, "-N 4 is the most there; or -p long, which takes it"),
+        ({"nodes": 40, "account": "a"}, "-N 4 is the most there; or -p long, which takes it"),
+        ({"nodes": 40}, "partition debug has 4 nodes for one job, and 40 are needed | -N 4 is the most there"),  # long needs more
         ({"nodes": 1, "ntasks_per_node": 9, "partition": "debug"}, "partition debug: a node has 8 cores, and 9 ranks"),
         ({"nodes": 3, "ntasks": 2}, "2 ranks cannot use 3 nodes | -N 2"),
         ({"time": Duration(90_000), "partition": "long", "account": "a", "nodes": 2},
@@ -415,6 +437,28 @@ def test_gpus_by_rank_must_be_shared_out() -> None:
     text = refused(site, gpus_per_node=4, nodes=1, ntasks_per_node=3, partition="gpu")
     assert "4 cannot be shared out to 3 ranks a node | --gpus-per-node 3, or --ntasks-per-node 4" in text
     assert resolve(site, gpus_per_node=4, nodes=1, partition="gpu").shape.ntasks == 4
+
+
+def test_a_runtime_without_an_option_for_mpi_is_told_with_its_name() -> None:
+    seen = Known(mpi_facts.TRIXIE, mpi_facts.host(mpi_facts.DEBIAN), "/jobs/.mpi")
+    sif, by_name = ImageFacts("/a.sif", "sif"), ImageFacts("docker://a:1", "reference", source="docker://a:1")
+    for kind, image, hint in (
+        ("apptainer", sif, "choose another --mpi"),
+        ("shifter", by_name, "add mpi_option to shifter in the site's file, or choose another --mpi"),
+    ):
+        site = replace(SITE, runtimes=(RuntimeConfig(kind=kind),))
+        with pytest.raises(PlanError, match=f"names no option of {kind} for MPI") as caught:
+            resolve(site, image, seen=seen, mpi="site", nodes=2)
+        assert caught.value.hint == hint
+
+
+def test_gpus_that_the_partition_brings_are_of_its_kind() -> None:
+    site = replace(SITE, gpu=GpuConfig(kind="nvidia", request="none"))
+    made = resolve(site, gpus_per_node=4, nodes=1, partition="gpu", gpu_type="a100")
+    assert (made.gpu_request, made.gpu_kind, made.shape.gpus_per_node) == ("none", "nvidia", 4)
+    plain = replace(PLAIN, gpu=GpuConfig(kind="nvidia", request="none"))
+    text = refused(plain, gpus_per_node=1, gpu_type="h100")
+    assert "site plain brings the GPUs that it has, and h100 was asked for | leave out the kind" in text
 
 
 def test_site_without_gpus() -> None:

@@ -62,7 +62,7 @@ def test_list(project: Path) -> None:
     (project / "slurm.sh.j2").touch()
     (project / "mine.sh.j2").touch()
     found = {name: origin for name, origin, _ in render.list_templates()}
-    built_in = dict.fromkeys(("base", "local", "pbs", "point"), "built-in")
+    built_in = dict.fromkeys(("base", "local", "lsf", "pbs", "point"), "built-in")
     assert found == {**built_in, "mine": "project", "slurm": "project"}
 
 

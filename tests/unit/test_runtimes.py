@@ -622,6 +622,24 @@ def test_shifter_with_everything() -> None:
     assert invocation.env == {"A": "1", "EMPTY": ""}
 
 
+def test_shifter_gets_each_option_once_for_it_keeps_the_last() -> None:
+    two = replace(TAGGED, binds=(Bind("/d", "/d"), Bind("/e", "/f", readonly=True)))
+    assert wrapped("shifter", two).directives[1:] == ("--volume=/d:/d;/e:/f:ro",)
+    gpus = replace(TAGGED, gpu="nvidia", mpi_option="--module=mpich", ntasks=4, together=True)
+    assert wrapped("shifter", gpus).directives[1:] == ("--module=gpu,mpich",)
+    assert wrapped("shifter", replace(gpus, mpi_option="--module=mpich,gpu")).directives[1:] == ("--module=gpu,mpich",)
+    assert wrapped("shifter", replace(gpus, gpu="none")).directives[1:] == ("--module=mpich",)
+    assert wrapped("shifter", replace(gpus, mpi_option="--ccm")).directives[1:] == ("--module=gpu", "--ccm")
+
+
+def test_shifter_s_module_for_gpus_takes_the_place_of_the_site_s() -> None:
+    ranks = replace(TAGGED, gpu="nvidia", ntasks=4)
+    (note,) = wrapped("shifter", ranks).notes
+    assert note.startswith("--module=gpu takes the place of the modules that the site loads by itself")
+    for sure in ({"ntasks": 1}, {"mpi": "none"}, {"together": True}, {"gpu": "none"}, {"service": "db"}):
+        assert wrapped("shifter", replace(ranks, **sure)).notes == ()
+
+
 @pytest.mark.parametrize(
     ("bind", "message"),
     [
@@ -716,6 +734,34 @@ def test_the_container_engine_reads_a_file() -> None:
     )
     least = wrapped("ce", replace(ENROOT, entrypoint=True)).files["container.toml"]
     assert least.endswith("entrypoint = true\n")
+
+
+def test_the_container_engine_s_hooks_are_switched_by_annotations() -> None:
+    annotations = {"com.hooks.aws_ofi_nccl.enabled": "true", 'com.a b."c': 'x "y"', "com.é": "${A}"}
+    text = wrapped("ce", replace(ENROOT, env={"A": "1"}), annotations=annotations).files["container.toml"]
+    assert text.partition("entrypoint = false\n")[2] == (
+        "\n"
+        "[env]\n"
+        'A = "1"\n'
+        "\n"
+        "[annotations]\n"
+        'com.hooks.aws_ofi_nccl.enabled = "true"\n'
+        'com."a b"."\\"c" = "x \\"y\\""\n'
+        'com."\\u00e9" = "$${A}"\n'
+    )
+
+
+@pytest.mark.parametrize("gpu", ["none", "amd", "intel"])
+def test_the_container_engine_shows_the_driver_of_nvidia_alone(gpu: str) -> None:
+    assert "[env]" not in wrapped("ce", replace(ENROOT, gpu=gpu)).files["container.toml"]
+
+
+def test_the_container_engine_shows_the_driver_to_images_that_say_so() -> None:
+    text = wrapped("ce", replace(ENROOT, gpu="nvidia")).files["container.toml"]
+    assert text.endswith('[env]\nNVIDIA_VISIBLE_DEVICES = "all"\nNVIDIA_DRIVER_CAPABILITIES = "all"\n')
+    # What a person says of it counts.
+    own = wrapped("ce", replace(ENROOT, gpu="nvidia", env={"NVIDIA_VISIBLE_DEVICES": "0"})).files["container.toml"]
+    assert own.endswith('[env]\nNVIDIA_VISIBLE_DEVICES = "0"\nNVIDIA_DRIVER_CAPABILITIES = "all"\n')
 
 
 # ------------------------------------------------------------------- what only the script knows

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hpcjobs import site
+from hpcjobs import paths, site
 from hpcjobs.errors import NotFoundError, SiteError
 from hpcjobs.model import LauncherConfig, RuntimeConfig, Site
 from hpcjobs.site import Machine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     Write = Callable[..., Path]
@@ -36,11 +38,34 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
     return make
 
 
-def machine(*programs: str, hostname: str = "login1.example.org", files: tuple[str, ...] = (), **env: str) -> Machine:
+@pytest.fixture(autouse=True)
+def generic_sites(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the sites that come with hpcjob, those that are no machine of somebody's."""
+    real = paths.packaged
+    folder = tmp_path_factory.mktemp("built-in")
+    for name in ("local", "pbs", "slurm", "testbed"):
+        shutil.copy(real("sites") / f"{name}.yaml", folder)
+    monkeypatch.setattr(paths, "packaged", lambda kind: folder if kind == "sites" else real(kind))
+    monkeypatch.setenv("HPCJOBS_HOME", str(tmp_path_factory.mktemp("home")))
+
+
+def machine(
+    *programs: str,
+    hostname: str = "login1.example.org",
+    files: tuple[str, ...] = (),
+    texts: Mapping[str, str] = MappingProxyType({}),
+    **env: str,
+) -> Machine:
     def which(name: str) -> str | None:
         return f"/usr/bin/{name}" if name in programs else None
 
-    return Machine(env=env, which=which, exists=lambda path: path in files, hostname=hostname)
+    return Machine(
+        env=env,
+        which=which,
+        exists=lambda path: path in files,
+        hostname=hostname,
+        read=lambda path: texts.get(path, ""),
+    )
 
 
 def chosen(here: Machine) -> str:
@@ -118,6 +143,65 @@ def test_the_domain_is_asked_for_where_the_short_name_does_not_do(
     write("centre", r"detect: {hostname: login1\.example\.org}")
     monkeypatch.setattr("socket.getfqdn", lambda name: f"{name}.example.org")
     assert chosen(machine(hostname="login1")) == "centre"
+
+
+def test_the_domain_is_in_the_hosts_file_or_asked_for_once(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    write("centre", r"detect: {hostname: 'login1\.centre\.org'}")
+    asked = []
+
+    def ask(name: str) -> str:
+        asked.append(name)
+        return f"{name}.centre.org"
+
+    monkeypatch.setattr("socket.getfqdn", ask)
+    hosts = {"/etc/hosts": "127.0.0.1 localhost\n10.0.0.1 login1.centre.org login1 # us\n"}
+    assert chosen(machine(hostname="login1", texts=hosts)) == "centre"
+    assert asked == []
+    assert [chosen(machine(hostname="login1")) for _ in range(3)] == ["centre"] * 3
+    assert asked == ["login1"]
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "env"),
+    [
+        ("/etc/slurm/slurm.conf", "# ClusterName=old\nClusterName=aurora # ours\n", {}),
+        ("/opt/conf", "clustername = aurora\n", {"SLURM_CONF": "/opt/conf"}),
+        ("/etc/pbs.conf", "PBS_EXEC=/opt/pbs\nPBS_SERVER=aurora\n", {}),
+    ],
+)
+def test_the_cluster_s_name_is_in_the_scheduler_s_configuration(
+    file: str, text: str, env: dict[str, str], write: Write
+) -> None:
+    write("centre", "detect: {cluster: aurora}")
+    here = replace(machine("sbatch", texts={file: text}), env=env)
+    assert chosen(here) == "centre"
+    matches = {match.name: match.why for match in site.explain_detection(here)}
+    assert matches["centre"] == "the cluster aurora fits aurora"
+    elsewhere = site.explain_detection(machine("sbatch"))
+    assert "the cluster (not known) does not fit aurora" in [match.why for match in elsewhere]
+
+
+def test_a_file_that_extends_the_one_it_hides_is_about_the_same_machine(write: Write) -> None:
+    conf = "/var/lib/hpcjobs-testbed/etc/slurm.conf"
+    write("testbed", "extends: testbed\ndefaults: {time: 5m}")
+    here = machine("sbatch", files=(conf,))
+    loaded = site.choose(machine=here)
+    assert (loaded.site.name, loaded.who) == ("testbed", "user")
+    assert loaded.site.detect is not None
+    assert loaded.site.description == "four-node Slurm for the tests and the demo"
+    write("testbed", "extends: testbed\ndetect:")
+    assert chosen(here) == "slurm"
+    write("other", "extends: testbed")
+    assert site.load("other").site.detect is None
+
+
+def test_somebody_s_own_file_is_preferred_to_a_built_in_one_that_says_more(write: Write, tmp_path: Path) -> None:
+    write("mine", "detect: {cluster: testbed}")
+    conf = "/var/lib/hpcjobs-testbed/etc/slurm.conf"
+    here = machine("sbatch", files=(conf,), texts={"/etc/slurm/slurm.conf": "ClusterName=testbed"})
+    assert chosen(here) == "mine"
+    write("mine", "detect: {command: sbatch}")  # that tells no machine
+    assert chosen(here) == "testbed"
 
 
 def test_every_site_says_why_it_fits_or_not(write: Write) -> None:

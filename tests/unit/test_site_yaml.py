@@ -33,6 +33,7 @@ def test_only_these_mean_nothing(text: str) -> None:
 
 def test_a_quoted_null_is_text() -> None:
     assert data("key: 'null'\n") == {"key": "null"}
+    assert data("'null': 1\n'<<': 2\n") == {"null": "1", "<<": "2"}
 
 
 @pytest.mark.parametrize(

@@ -186,6 +186,10 @@ def test_partitions_of_a_real_cluster() -> None:
         ("big|infinite|2|64|1000", None),
         ("big|infinite|2+|64+|1000|gpu:4(S:0-1),nvme:1|2-8",
          Partition(nodes=2, min_nodes=2, max_nodes=8, node=NodeShape(cores=64, memory=Memory(1000 << 20), gpus=4))),
+        ("old|infinite|1|8|0|gpu:2080ti:8(S:0)|1-infinite",
+         Partition(nodes=1, min_nodes=1, node=NodeShape(cores=8, gpus=8, gpu_type="2080ti"))),
+        ("mig|infinite|1|8|0|gpu:1g.10gb:7|1-infinite",
+         Partition(nodes=1, min_nodes=1, node=NodeShape(cores=8, gpus=7, gpu_type="1g.10gb"))),
         ("one|30:00|1|8|0|(null)|1", Partition(max_time=Duration(1800), nodes=1, min_nodes=1, max_nodes=1, node=NodeShape(cores=8))),
     ],
 )  # fmt: skip
@@ -302,7 +306,7 @@ def test_the_callers_job_does_not_leak_into_the_new_one() -> None:
     ("reason", "words"),
     [
         ("Priority", "other jobs are before it in the queue"),
-        ("ReqNodeNotAvail, UnavailableNodes:n[1-2]", "nodes that it needs are down, drained or reserved (a maintenance?)"),
+        ("ReqNodeNotAvail, UnavailableNodes:n[1-2]", "nodes that it needs are down, drained, reserved (a maintenance?) or being switched off"),
         ("QOSMaxJobsPerUserLimit", "a limit of the account or quality of service is reached (QOSMaxJobsPerUserLimit)"),
         ("AssocGrpCpuLimit", "a limit of the account or quality of service is reached (AssocGrpCpuLimit)"),
         ("Brand New", "Slurm says Brand New"),
@@ -313,6 +317,89 @@ def test_reasons_in_words(reason: str, words: str) -> None:
     said = slurm_words.explain_reason(JobStatus(JobState.PENDING, reason=reason))
     assert said.words == words
     assert said.advice
+
+
+CLOUD = {
+    "1": (JobState.CANCELLED, "", "it is cancelled"),
+    "3": (
+        JobState.PENDING,
+        "Nodes required for job are DOWN, DRAINED or reserved for jobs in higher priority partitions",
+        "nodes that it needs are down, drained or reserved; those of a cloud are reset and come back in some minutes",
+    ),
+    "4": (
+        JobState.PENDING,
+        "CONFIGURING",
+        "its nodes are being started, which takes some minutes (ResumeTimeout 2100 s)",
+    ),
+    "5": (
+        JobState.PENDING,
+        "ReqNodeNotAvail, UnavailableNodes:cpu-dy-hpc7a-[1-4]",
+        "nodes that it needs are down, drained, reserved (a maintenance?) or being switched off",
+    ),
+    "6": (
+        JobState.PENDING,
+        "CONFIGURING",
+        "its nodes are being started, which takes some minutes (ResumeTimeout 2100 s)",
+    ),
+}
+
+
+@pytest.mark.parametrize("native_id", CLOUD)
+def test_jobs_of_a_cloud(native_id: str) -> None:
+    asked = []
+
+    def run(argv: Sequence[str], **_: object) -> Completed:
+        asked.append(" ".join(argv[:3]) if argv[0] == "scontrol" else argv[0])
+        answers = {
+            "squeue": recorded("squeue-cloud.txt"),
+            "sinfo": "mixed#\n",
+            "scontrol": "ResumeTimeout           = 2100 sec\n",
+        }
+        return Completed(tuple(argv), 0, answers[argv[0]], "")
+
+    state, reason, words = CLOUD[native_id]
+    scheduler = slurm.Slurm({}, run)
+    told = scheduler.poll([job(native_id)])[native_id]
+    assert (told.state, told.reason) == (state, reason)
+    asked.clear()
+    said = scheduler.explain(job(native_id))
+    assert (said.reason, said.words) == (reason, words)
+    # Most jobs have no nodes: nothing more is asked.
+    assert asked == (["squeue", "sinfo", "scontrol show config"] if reason == "CONFIGURING" else ["squeue"])
+
+
+@pytest.mark.parametrize(
+    ("states", "timeout", "words"),
+    [
+        (["allocated#"], 2100, "its nodes are being started, which takes some minutes (ResumeTimeout 2100 s)"),
+        (["idle~"], 0, "its nodes are being started, which takes some minutes"),
+        (["allocated", "allocated#", "mixed%"], 60, "its nodes are being started, which takes some minutes (ResumeTimeout 60 s)"),
+        (["allocated%", "allocated"], 60, "its nodes are being switched off, and start again after that"),
+        (["allocated^"], 60, "its nodes are rebooting"),
+        (["allocated*"], 60, "its nodes do not answer"),
+        (["allocated", "mixed"], 60, "its nodes are being prepared"),
+        ([], 60, "its nodes are being prepared"),
+    ],
+)  # fmt: skip
+def test_nodes_that_are_not_ready_in_words(states: list[str], timeout: int, words: str) -> None:
+    status = JobStatus(JobState.PENDING, raw="CONFIGURING", reason="CONFIGURING", nodes="n1")
+    said = slurm_words.explain_reason(status, states, timeout)
+    assert said.words == words
+    assert said.advice
+
+
+def test_a_cluster_without_accounting_finds_jobs_in_the_queue() -> None:
+    def run(argv: Sequence[str], **_: object) -> Completed:
+        if argv[0] == "squeue":
+            return Completed(tuple(argv), 0, recorded("squeue-tags.txt"), "")
+        return Completed(tuple(argv), 1, "", sacct)
+
+    scheduler, tags = slurm.Slurm({}, run), {"aaaa00000001": 1.0, "ffff00000009": 1.0}
+    sacct = "Slurm accounting storage is disabled\n"
+    assert scheduler.find(tags) == {"aaaa00000001": "23"}
+    sacct = "sacct: error: Unknown field\n"
+    with pytest.raises(RefusedError, match="Unknown field"):
+        scheduler.find(tags)
 
 
 @pytest.mark.parametrize("name", sorted(LOGINS))

@@ -223,7 +223,7 @@ def test_arrays_are_no_longer_than_slurm_takes(lab: Lab, pack: int, arrays: list
     study = lab.study(10, pack=pack)
     assert lab.accepted(study) == arrays
     assert lab.each_once(study)
-    assert lab.slurm.count("scontrol") == 1, "limits are asked for once an hour"
+    assert lab.slurm.count("scontrol") == 2, "limits of arrays and of the user are asked for once an hour"
 
 
 def test_the_site_file_may_know_the_limits(lab: Lab) -> None:
@@ -231,7 +231,7 @@ def test_the_site_file_may_know_the_limits(lab: Lab) -> None:
     study, sent = lab.submit(10)
     assert lab.accepted(study) == [(1, 0, 1, 3), (1, 3, 1, 2)]
     assert (sent.left, sent.why) == (5, "the queue takes no more jobs of yours now")
-    assert lab.slurm.count("scontrol") == 0
+    assert lab.slurm.count("scontrol") == 1, "those of the user's account no file knows"
 
 
 @pytest.mark.parametrize(
@@ -302,7 +302,7 @@ def test_a_process_alone_has_its_images_own_mpi(
     lab.site_file.write_text(f"{lab.site_file.read_text()}launcher: {{kind: srun}}\n{runtimes}\n")
     (lab.home / "image/bin").mkdir(parents=True)
     found = Known(mpi_facts.TRIXIE, mpi_facts.host(mpi_facts.DEBIAN), str(lab.home / ".mpi"))
-    monkeypatch.setattr(Mpi, "known", lambda *_: (found, ""))
+    monkeypatch.setattr(Mpi, "known", lambda *_, **__: (found, ""))
     one, two = (
         lab.study(2, image=str(lab.home / "image"), **asked),
         lab.study(2, image=str(lab.home / "image"), ntasks=2),
@@ -478,14 +478,14 @@ def resume(lab: Lab) -> StudyRecord | None:
 
 
 @pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize("call", range(2 + CHUNKS))
+@pytest.mark.parametrize("call", range(3 + CHUNKS))
 def test_killed_at_any_command_nothing_is_lost_or_sent_twice(lab: Lab, call: int, *, after: bool) -> None:
     lab.slurm.max_array = 3
     lab.runner.die, lab.runner.after = call, after
     with pytest.raises(KilledError):
         lab.submit(3 * CHUNKS)
     study = resume(lab)
-    assert (study is None) == (call < 2), "before the first sbatch the limits are asked for"
+    assert (study is None) == (call < 3), "before the first sbatch the limits are asked for"
     if study:
         assert lab.each_once(study)
         assert lab.states(study) == "0-11 pending"

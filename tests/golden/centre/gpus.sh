@@ -52,7 +52,8 @@ cd /home/ada/run || hpcjob_stop 72 there is no folder /home/ada/run
 
 set +u # the functions of module systems use variables that are not set
 source /etc/profile.d/modules.sh
-module load PrgEnv-gnu singularity/4.1 || hpcjob_stop 69 the modules could not be loaded
+type module >/dev/null 2>&1 || hpcjob_stop 69 bash knows no command module, which module_init of the site can define,
+module load PrgEnv-gnu singularity/4.1 || hpcjob_stop 69 module load PrgEnv-gnu singularity/4.1 failed
 set -u
 
 export MPICH_OFI_CXI_COUNTER_REPORT=1

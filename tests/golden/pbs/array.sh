@@ -2,6 +2,7 @@
 #PBS -N solve
 #PBS -l select=1:ncpus=1:mpiprocs=1:ompthreads=1
 #PBS -l place=pack
+#PBS -r y
 #PBS -J 0-99%10
 #PBS -j oe
 #PBS -o /dev/null

@@ -55,7 +55,13 @@ printf '%s\n' "id=$HPCJOB_NATIVE_ID" "start=$hpcjob_start" "host=$HOSTNAME" >>"$
 cd /home/ada/run || hpcjob_stop 72 there is no folder /home/ada/run
 
 set +u # the functions of module systems use variables that are not set
-module load apptainer || hpcjob_stop 69 the modules could not be loaded
+if ! type module >/dev/null 2>&1; then # what submitted was no bash, or nothing of it came along
+  hpcjob_umask=$(umask)
+  if [[ -r $MODULESHOME/init/bash ]]; then . "$MODULESHOME/init/bash"; else . /etc/profile; fi || true
+  umask "$hpcjob_umask"
+fi
+type module >/dev/null 2>&1 || hpcjob_stop 69 bash knows no command module, which module_init of the site can define,
+module load apptainer || hpcjob_stop 69 module load apptainer failed
 set -u
 
 # A copy of the node list, for containers on all nodes.
