@@ -1,0 +1,136 @@
+#!/bin/bash
+#PBS -N solve
+#PBS -q casper
+#PBS -A ab12
+#PBS -l select=4:ncpus=34:mpiprocs=34:ompthreads=1
+#PBS -l place=scatter
+#PBS -l walltime=00:30:00
+#PBS -j oe
+#PBS -o /dev/null
+
+set -euo pipefail
+export HPCJOB_NATIVE_ID=$PBS_JOBID
+hpcjob_start_file=/home/ada/jobs/3f9c2a/start
+HPCJOB_RESTARTS=$(grep -c ^start= "$hpcjob_start_file" 2>/dev/null || true)
+export HPCJOB_RESTARTS=${HPCJOB_RESTARTS:-0}
+umask 0022 # PBS has 077
+
+# Whatever ends this script, it leaves its exit code, signal and times in the job's folder.
+hpcjob_start=$(date +%s) hpcjob_signal=0 hpcjob_status=0
+hpcjob_exit_file=/home/ada/jobs/3f9c2a/exit
+hpcjob_end() {
+  local code=$? temporary=${hpcjob_exit_file%/*}/.end.$HOSTNAME.$$
+  ((hpcjob_status == 0)) || code=$hpcjob_status
+  trap '' HUP INT USR1 USR2 TERM XCPU
+  timeout 10 podman rm --force --time=2 --filter label=hpcjob=3f9c2a".${HPCJOB_ARRAY_INDEX:-}" >/dev/null 2>&1 </dev/null || true
+  unset LD_LIBRARY_PATH LD_PRELOAD
+  PATH=/usr/bin:/bin
+  (
+    umask 077
+    printf '%s\n' "code=$code" "signal=$hpcjob_signal" "start=$hpcjob_start" "end=$(date +%s)" \
+      "host=$HOSTNAME" "id=${HPCJOB_NATIVE_ID:-}" "restarts=${HPCJOB_RESTARTS:-0}" \
+      >"$temporary" && mv -f "$temporary" "$hpcjob_exit_file"
+  ) || printf 'hpcjob: %s cannot be written\n' "$hpcjob_exit_file" >&2
+  exit "$code"
+}
+hpcjob_caught() {
+  hpcjob_signal=$1
+  exit $((128 + $1))
+}
+hpcjob_stop() {
+  printf 'hpcjob: %s on node %s\n' "${*:2}" "$HOSTNAME" >&2
+  exit "$1"
+}
+trap hpcjob_end EXIT
+trap 'hpcjob_caught 1' HUP
+trap 'hpcjob_caught 2' INT
+trap 'hpcjob_caught 10' USR1
+trap 'hpcjob_caught 12' USR2
+trap 'hpcjob_caught 15' TERM
+trap 'hpcjob_caught 24' XCPU
+rm -f "$hpcjob_exit_file" || true # of an earlier start, if this is a requeue
+
+exec >/home/ada/jobs/3f9c2a/stdout.log 2>/home/ada/jobs/3f9c2a/stderr.log
+# The server may keep no history: this tells that the job began, each time.
+printf '%s\n' "id=$HPCJOB_NATIVE_ID" "start=$hpcjob_start" "host=$HOSTNAME" >>"$hpcjob_start_file"
+cd /home/ada/run || hpcjob_stop 72 there is no folder /home/ada/run
+
+set +u # the functions of module systems use variables that are not set
+if ! type module >/dev/null 2>&1; then # what submitted was no bash, or nothing of it came along
+  hpcjob_umask=$(umask)
+  if [[ -r $MODULESHOME/init/bash ]]; then . "$MODULESHOME/init/bash"; else . /etc/profile; fi || true
+  umask "$hpcjob_umask"
+fi
+type module >/dev/null 2>&1 || hpcjob_stop 69 bash knows no command module, which module_init of the site can define,
+module load podman || hpcjob_stop 69 module load podman failed
+set -u
+
+# A copy of the node list, for containers on all nodes.
+cp "$PBS_NODEFILE" /home/ada/jobs/3f9c2a/nodes
+export PBS_NODEFILE=/home/ada/jobs/3f9c2a/nodes
+
+# The launcher reaches other nodes over PBS itself where there is the tool for it: ssh may be closed between nodes.
+hpcjob_exec=$(sed -n 's/^PBS_EXEC=//p' "${PBS_CONF_FILE:-/etc/pbs.conf}" 2>/dev/null || true)
+if hpcjob_remote=$(PATH=$PATH:$hpcjob_exec/bin type -P pbs_tmrsh); then
+  hpcjob_agent=/home/ada/jobs/3f9c2a/agent
+  # As ssh has it: options, which are skipped, a host, and the words of a command for a shell.
+  cat >"$hpcjob_agent" <<END
+#!/bin/sh
+while [ "\${1#-}" != "\$1" ]; do shift; done
+host=\$1
+shift
+export PATH=$(printf %q "$PATH") LD_LIBRARY_PATH=$(printf %q "${LD_LIBRARY_PATH:-}")
+exec $(printf %q "$hpcjob_remote") "\$host" /bin/sh -c "\$*"
+END
+  chmod 700 "$hpcjob_agent"
+  export OMPI_MCA_plm_rsh_agent=$hpcjob_agent PRTE_MCA_plm_ssh_agent=$hpcjob_agent
+  export HYDRA_LAUNCHER=ssh HYDRA_LAUNCHER_EXEC=$hpcjob_agent
+fi
+export OMPI_MCA_orte_default_hostfile=$PBS_NODEFILE PRTE_MCA_prte_default_hostfile=$PBS_NODEFILE
+export HYDRA_HOST_FILE=$PBS_NODEFILE
+hpcjob_mpi=/home/ada/jobs/.mpi/3fa85f6457174562
+[[ -r $hpcjob_mpi ]] || hpcjob_stop 66 there is no /home/ada/jobs/.mpi/3fa85f6457174562
+podman pull --quiet registry.example.org/app:1.0 >/dev/null || hpcjob_stop 69 the image could not be got
+hpcjob_podman() {
+  local command=$1 name=hpcjob-$HOSTNAME-$BASHPID code watch
+  shift 2
+  if [[ -n ${PMI_FD:-} ]]; then exec 3<&"$PMI_FD"; PMI_FD=3; else exec 3</dev/null; fi
+  # Whatever ends this process: one that is out of the job's reach sees to it that the container ends too.
+  exec {watch}> >(
+    cd /
+    exec >/dev/null 2>&1 3>&-
+    exec setsid --fork bash -c 'read -r && sleep 1 && ! "$1" container exists "$2" ||
+      for _ in {1..9}; do "$1" stop --time 30 "$2" && break; sleep 1; done' hpcjob "$command" "$name"
+  )
+  trap 'exec {watch}>&-; watch=' TERM INT
+  "$command" run --name "$name" --preserve-fds=1 "$@" <&0 {watch}>&- &
+  while true; do
+    wait "$!" && code=0 || code=$?
+    kill -0 "$!" 2>/dev/null || break
+  done
+  trap '' TERM INT PIPE
+  [[ -z $watch ]] || echo 1>&"$watch" 2>/dev/null
+  exit "$code"
+}
+export -f hpcjob_podman
+
+export OMP_NUM_THREADS=1
+
+# Do the ranks find each other? A small program of hpcjob's tells, started as the job's own will be.
+. "$hpcjob_mpi"/judge
+hpcjob_canary /home/ada/jobs/3f9c2a/canary 136 4 '*Open MPI*v5.0.7*' 'Open MPI 5.0.7' '' \
+  mpirun -np 136 --map-by ppr:34:node:PE=1 --bind-to core \
+    env -u OPAL_PREFIX -u PMIX_PREFIX -u PMIX_INSTALL_PREFIX -u PMIX_PARAM_FILE_PASSED -u PRTE_PREFIX bash -c 'hpcjob_podman "$@"' \
+      hpcjob podman run --rm --log-driver=none --label=hpcjob=3f9c2a".${HPCJOB_ARRAY_INDEX:-}" --network=host \
+      --pid=host --ipc=host --userns=keep-id -v "$PBS_NODEFILE:$PBS_NODEFILE" -v /glade:/glade -v /local_scratch:/local_scratch \
+      -v /home/ada/jobs/.mpi/3fa85f6457174562:/hpcjob/mpi -v /home/ada/run:/home/ada/run -w /home/ada/run --env-host \
+      --unsetenv=LD_LIBRARY_PATH --env=OMP_NUM_THREADS --entrypoint= registry.example.org/app:1.0 \
+    env OMPI_MCA_btl_vader_single_copy_mechanism=none 'OMPI_MCA_smsc=^cma' /hpcjob/mpi/canary
+
+mpirun -np 136 --map-by ppr:34:node:PE=1 --bind-to core \
+    env -u OPAL_PREFIX -u PMIX_PREFIX -u PMIX_INSTALL_PREFIX -u PMIX_PARAM_FILE_PASSED -u PRTE_PREFIX bash -c 'hpcjob_podman "$@"' \
+      hpcjob podman run --rm --log-driver=none --label=hpcjob=3f9c2a".${HPCJOB_ARRAY_INDEX:-}" --network=host \
+      --pid=host --ipc=host --userns=keep-id -v "$PBS_NODEFILE:$PBS_NODEFILE" -v /glade:/glade -v /local_scratch:/local_scratch \
+      -v /home/ada/jobs/.mpi/3fa85f6457174562:/hpcjob/mpi -v /home/ada/run:/home/ada/run -w /home/ada/run --env-host \
+      --unsetenv=LD_LIBRARY_PATH --env=OMP_NUM_THREADS --entrypoint= registry.example.org/app:1.0 \
+    env OMPI_MCA_btl_vader_single_copy_mechanism=none 'OMPI_MCA_smsc=^cma' ./solve in.nml || hpcjob_status=$?

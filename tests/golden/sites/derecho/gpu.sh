@@ -1,0 +1,71 @@
+#!/bin/bash
+#PBS -N solve
+#PBS -q main
+#PBS -A ab12
+#PBS -l select=2:ncpus=64:mpiprocs=4:ompthreads=16:ngpus=4
+#PBS -l place=scatter
+#PBS -l walltime=00:30:00
+#PBS -j oe
+#PBS -o /dev/null
+
+set -euo pipefail
+export HPCJOB_NATIVE_ID=$PBS_JOBID
+hpcjob_start_file=/home/ada/jobs/3f9c2a/start
+HPCJOB_RESTARTS=$(grep -c ^start= "$hpcjob_start_file" 2>/dev/null || true)
+export HPCJOB_RESTARTS=${HPCJOB_RESTARTS:-0}
+umask 0022 # PBS has 077
+
+# Whatever ends this script, it leaves its exit code, signal and times in the job's folder.
+hpcjob_start=$(date +%s) hpcjob_signal=0 hpcjob_status=0
+hpcjob_exit_file=/home/ada/jobs/3f9c2a/exit
+hpcjob_end() {
+  local code=$? temporary=${hpcjob_exit_file%/*}/.end.$HOSTNAME.$$
+  ((hpcjob_status == 0)) || code=$hpcjob_status
+  trap '' HUP INT USR1 USR2 TERM XCPU
+  unset LD_LIBRARY_PATH LD_PRELOAD
+  PATH=/usr/bin:/bin
+  (
+    umask 077
+    printf '%s\n' "code=$code" "signal=$hpcjob_signal" "start=$hpcjob_start" "end=$(date +%s)" \
+      "host=$HOSTNAME" "id=${HPCJOB_NATIVE_ID:-}" "restarts=${HPCJOB_RESTARTS:-0}" \
+      >"$temporary" && mv -f "$temporary" "$hpcjob_exit_file"
+  ) || printf 'hpcjob: %s cannot be written\n' "$hpcjob_exit_file" >&2
+  exit "$code"
+}
+hpcjob_caught() {
+  hpcjob_signal=$1
+  exit $((128 + $1))
+}
+hpcjob_stop() {
+  printf 'hpcjob: %s on node %s\n' "${*:2}" "$HOSTNAME" >&2
+  exit "$1"
+}
+trap hpcjob_end EXIT
+trap 'hpcjob_caught 1' HUP
+trap 'hpcjob_caught 2' INT
+trap 'hpcjob_caught 10' USR1
+trap 'hpcjob_caught 12' USR2
+trap 'hpcjob_caught 15' TERM
+trap 'hpcjob_caught 24' XCPU
+rm -f "$hpcjob_exit_file" || true # of an earlier start, if this is a requeue
+
+exec >/home/ada/jobs/3f9c2a/stdout.log 2>/home/ada/jobs/3f9c2a/stderr.log
+# The server may keep no history: this tells that the job began, each time.
+printf '%s\n' "id=$HPCJOB_NATIVE_ID" "start=$hpcjob_start" "host=$HOSTNAME" >>"$hpcjob_start_file"
+cd /home/ada/run || hpcjob_stop 72 there is no folder /home/ada/run
+
+set +u # the functions of module systems use variables that are not set
+if ! type module >/dev/null 2>&1; then # what submitted was no bash, or nothing of it came along
+  hpcjob_umask=$(umask)
+  if [[ -r $MODULESHOME/init/bash ]]; then . "$MODULESHOME/init/bash"; else . /etc/profile; fi || true
+  umask "$hpcjob_umask"
+fi
+type module >/dev/null 2>&1 || hpcjob_stop 69 bash knows no command module, which module_init of the site can define,
+module load cuda || hpcjob_stop 69 module load cuda failed
+set -u
+
+export OMP_NUM_THREADS=16
+
+mpiexec -n 8 --ppn 4 --depth 16 --cpu-bind depth --no-transfer \
+    bash -c 'CUDA_VISIBLE_DEVICES="$PMI_LOCAL_RANK" MPICH_GPU_SUPPORT_ENABLED=1 exec "$@"' rank \
+    ./solve in.nml || hpcjob_status=$?

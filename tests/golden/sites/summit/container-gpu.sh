@@ -1,0 +1,74 @@
+#!/bin/bash
+#BSUB -J solve
+#BSUB -P ab12
+#BSUB -nnodes 2
+#BSUB -W 0:30
+#BSUB -cwd /home/ada/run
+#BSUB -o /home/ada/jobs/3f9c2a/stdout.log
+#BSUB -e /home/ada/jobs/3f9c2a/stderr.log
+
+set -euo pipefail
+export HPCJOB_NATIVE_ID=$LSB_JOBID
+
+# Whatever ends this script, it leaves its exit code, signal and times in the job's folder.
+hpcjob_start=$(date +%s) hpcjob_signal=0 hpcjob_status=0
+hpcjob_exit_file=/home/ada/jobs/3f9c2a/exit
+hpcjob_end() {
+  local code=$? temporary=${hpcjob_exit_file%/*}/.end.$HOSTNAME.$$
+  ((hpcjob_status == 0)) || code=$hpcjob_status
+  trap '' HUP INT USR1 USR2 TERM XCPU
+  unset LD_LIBRARY_PATH LD_PRELOAD
+  PATH=/usr/bin:/bin
+  (
+    umask 077
+    printf '%s\n' "code=$code" "signal=$hpcjob_signal" "start=$hpcjob_start" "end=$(date +%s)" \
+      "host=$HOSTNAME" "id=${HPCJOB_NATIVE_ID:-}" "restarts=${HPCJOB_RESTARTS:-0}" \
+      >"$temporary" && mv -f "$temporary" "$hpcjob_exit_file"
+  ) || printf 'hpcjob: %s cannot be written\n' "$hpcjob_exit_file" >&2
+  exit "$code"
+}
+hpcjob_caught() {
+  hpcjob_signal=$1
+  exit $((128 + $1))
+}
+hpcjob_stop() {
+  printf 'hpcjob: %s on node %s\n' "${*:2}" "$HOSTNAME" >&2
+  exit "$1"
+}
+trap hpcjob_end EXIT
+trap 'hpcjob_caught 1' HUP
+trap 'hpcjob_caught 2' INT
+trap 'hpcjob_caught 10' USR1
+trap 'hpcjob_caught 12' USR2
+trap 'hpcjob_caught 15' TERM
+trap 'hpcjob_caught 24' XCPU
+rm -f "$hpcjob_exit_file" || true # of an earlier start, if this is a requeue
+
+cd /home/ada/run || hpcjob_stop 72 there is no folder /home/ada/run
+
+hpcjob_mpi=/home/ada/jobs/.mpi/3fa85f6457174562
+[[ -r $hpcjob_mpi ]] || hpcjob_stop 66 there is no /home/ada/jobs/.mpi/3fa85f6457174562
+[[ -r /images/app.sif ]] || hpcjob_stop 66 there is no image /images/app.sif
+bash "$hpcjob_mpi"/check || exit # are the files of the host's MPI those that were planned?
+
+export APPTAINERENV_OMPI_MCA_btl_vader_single_copy_mechanism=none
+export APPTAINERENV_OMPI_MCA_smsc='^cma'
+export APPTAINERENV_OPAL_PREFIX=/opt/openmpi-5.0.11
+export APPTAINERENV_PMIX_PREFIX=/opt/openmpi-5.0.11
+export APPTAINERENV_LD_LIBRARY_PATH=/hpcjob/mpi/front:/opt/openmpi-5.0.11/lib:/hpcjob/mpi/tail
+export APPTAINERENV_OMP_NUM_THREADS=7
+
+# Do the ranks find each other? A small program of hpcjob's tells, started as the job's own will be.
+. "$hpcjob_mpi"/judge
+hpcjob_canary /home/ada/jobs/3f9c2a/canary 12 2 '*Open MPI*v5.0.11*' 'Open MPI 5.0.11' '' \
+  jsrun --nrs=12 --rs_per_host=6 --tasks_per_rs=1 --cpu_per_rs=7 --gpu_per_rs=1 --bind=packed:7 --smpiargs=-gpu \
+    apptainer exec --nv --bind "$MPI_ROOT" --bind /autofs/nccs-svm1_home1 --bind /autofs/nccs-svm1_home1:/ccs/home \
+      --bind /home/ada/jobs/.mpi/3fa85f6457174562:/hpcjob/mpi --bind /opt/openmpi-5.0.11 --bind /home/ada/run --pwd /home/ada/run \
+      /images/app.sif \
+    /hpcjob/mpi/canary
+
+jsrun --nrs=12 --rs_per_host=6 --tasks_per_rs=1 --cpu_per_rs=7 --gpu_per_rs=1 --bind=packed:7 --smpiargs=-gpu \
+    apptainer exec --nv --bind "$MPI_ROOT" --bind /autofs/nccs-svm1_home1 --bind /autofs/nccs-svm1_home1:/ccs/home \
+      --bind /home/ada/jobs/.mpi/3fa85f6457174562:/hpcjob/mpi --bind /opt/openmpi-5.0.11 --bind /home/ada/run --pwd /home/ada/run \
+      /images/app.sif \
+    ./solve in.nml || hpcjob_status=$?
