@@ -126,7 +126,9 @@ def notes(asked: JobSpec, spec: JobSpec, site: Site, name: str) -> Iterator[Note
     if site.gpu.defaults.get("partition") and spec.partition != asked.partition and spec.gpus_per_node:
         yield Note("partition", name, f"where jobs with GPUs go on {site.name}")
     elif not asked.partition and site.partition_order and name != site.partition_order[0]:
-        yield Note("partition", name, f"{site.partition_order[0]} does not take the job")
+        first = site.partition_order[0]
+        able = _takes(_filled(replace(asked, partition=first), site), site)
+        yield Note("partition", name, f"{first} gives whole nodes" if able else f"{first} does not take the job")
     if asked.account and spec.account != asked.account:
         yield Note("account", spec.account, f"partition {name} wants this ending")
 
@@ -152,12 +154,15 @@ def check_required(spec: JobSpec, site: Site, name: str, partition: Partition) -
         PlanError: it names the first field that is missing.
     """
     for who, names in ((f"site {site.name}", site.require), (f"partition {name}", partition.require)):
-        for field in names:
-            if getattr(spec, field) in (None, "", (), {}):
-                raise PlanError(
-                    f"{who} needs {field.replace('_', ' ')}, and none was given",
-                    hint=f"add {_REQUIRED.get(field, '--' + field.replace('_', '-'))} {field.upper()}",
-                )
+        for field in _missing(spec, names):
+            raise PlanError(
+                f"{who} needs {field.replace('_', ' ')}, and none was given",
+                hint=f"add {_REQUIRED.get(field, '--' + field.replace('_', '-'))} {field.upper()}",
+            )
+
+
+def _missing(spec: JobSpec, names: tuple[str, ...]) -> list[str]:
+    return [name for name in names if getattr(spec, name) in (None, "", (), {})]
 
 
 def placed(spec: JobSpec, site: Site, name: str, *, fill: bool) -> Placement:
@@ -186,7 +191,8 @@ def placed(spec: JobSpec, site: Site, name: str, *, fill: bool) -> Placement:
 def _doubt(name: str, spec: JobSpec, site: Site) -> str:
     """Words for a limit that the site's file has, and no document."""
     places = (f"partitions.{name}", f"qos.{spec.qos}")
-    if not any(f"{path}.".startswith(tuple(f"{place}." for place in places)) for path in site.unverified):
+    pairs = [(f"{path}.", f"{place}.") for path in site.unverified for place in places]
+    if not any(path.startswith(place) or place.startswith(path) for path, place in pairs):
         return ""
     return f" (not all limits in the file of site {site.name} are documented: hpcjob site show {site.name})"
 
@@ -205,7 +211,7 @@ def fixed(placement: Placement, site: Site, partition: Partition, launcher: str)
 def _takes(spec: JobSpec, site: Site, *, fill: bool = True) -> bool:
     name = spec.partition
     partition = site.partitions.get(name, Partition())
-    if any(getattr(spec, field) in (None, "", (), {}) for field in partition.require):
+    if _missing(spec, partition.require):
         return False
     request = Request(**{f.name: getattr(spec, f.name) for f in fields(Request)})
     try:
@@ -292,7 +298,7 @@ def check_memory(spec: JobSpec) -> None:
 
 
 def _check_node_memory(where: str, node: NodeShape, spec: JobSpec, shape: Shape) -> None:
-    cores = shape.ntasks_per_node * shape.cpus_per_task
+    cores = shape.ntasks_per_node * shape.cpus_per_task * node.threads  # as Slurm counts for --mem-per-cpu
     asked = spec.mem or Memory((spec.mem_per_cpu or 0) * cores)
     if not node.memory or asked <= node.memory:
         return

@@ -213,12 +213,14 @@ def _default_qos(association: Association, rules: Rules) -> str:
 def wanted(plan: Plan) -> tuple[Amounts, Amounts]:
     """The least that the job takes in all, and on a node."""
     shape, nodes = plan.shape, plan.shape.nodes
-    cores = shape.ntasks * shape.cpus_per_task
+    each = shape.cpus_per_task * (plan.node.threads if plan.scheduler == "slurm" else 1)  # CPUs, as it counts them
+    cores = shape.ntasks * each
     if plan.nodes_asked and plan.scheduler == "slurm":  # which counts --nodes times --ntasks-per-node
-        cores = max(cores, nodes * shape.ntasks_per_node * shape.cpus_per_task)
-    here = (shape.ntasks_per_node if plan.nodes_asked else 1) * shape.cpus_per_task
+        cores = max(cores, nodes * shape.ntasks_per_node * each)
+    here = (shape.ntasks_per_node if plan.nodes_asked else 1) * each
     if plan.exclusive:
-        cores, here = max(cores, nodes * plan.node.cores), max(here, plan.node.cores)
+        whole = plan.node.cores * each // shape.cpus_per_task
+        cores, here = max(cores, nodes * whole), max(here, whole)
     job, node = {"node": nodes, "cpu": cores}, {"cpu": here}
     if plan.mem or plan.mem_per_cpu:
         job["mem"] = int(plan.mem) * nodes if plan.mem else int(plan.mem_per_cpu or 0) * cores

@@ -217,7 +217,8 @@ class Service:
             )
         found, scheduler = self._found(loaded.site)
         spec, notes = self._with_partition(spec, found, site=site, site_file=site_file)
-        rules = self._rules_here(loaded, scheduler, final=final)
+        elsewhere = not final and _is_elsewhere(loaded)
+        rules = None if elsewhere else self._rules(loaded.site, scheduler)
         asked = destination.with_defaults(spec, found)
         if rules:
             found = lifted(found, asked, rules)
@@ -229,8 +230,6 @@ class Service:
         pinned = tuple(replace(one, image=images.pinned(one.image, facts)) for one, facts, _ in services)
         mpi = Mpi(found, loaded.file, self.runner, self._telling or QUIET)
         folder = self.jobs_folder(found)
-        # A site that was named, to look at its script elsewhere.
-        elsewhere = not final and bool(found.detect) and not sites.is_here(found)
         mpi_known, why = mpi.known(asked, image, folder / ".mpi", runtime.config, elsewhere=elsewhere)
         if not final and not spec.command:  # `mpi plan` of an image as such
             spec = replace(spec, command=(ANY_PROGRAM,))
@@ -440,16 +439,6 @@ class Service:
         return told
 
     # ------------------------------------------------------------------------- limits of a person
-
-    def _rules_here(self, loaded: LoadedSite, scheduler: Scheduler, *, final: bool) -> Rules | None:
-        """What this cluster grants; nothing is asked for a site whose script is only looked at, elsewhere."""
-        from hpcjobs import site as sites
-
-        site = loaded.site
-        named = loaded.chosen.startswith("--")
-        if final or not named or site.scheduler.limits == "ask" or sites.is_here(site):
-            return self._rules(site, scheduler)
-        return None
 
     def _rules(self, site: Site, scheduler: Scheduler, *, anew: bool = False) -> Rules:
         """The rules as the scheduler told them, asked at most once an hour; after a silence, once a minute."""
@@ -928,6 +917,15 @@ class Service:
 
 
 # ------------------------------------------------------------------------------------------ submission
+
+
+def _is_elsewhere(loaded: LoadedSite) -> bool:
+    """Whether the site was named, and says itself that it is another machine: its script is only looked at here."""
+    from hpcjobs import site as sites
+
+    site = loaded.site
+    named = loaded.chosen.startswith("--")
+    return named and (bool(site.retired) or (site.detect is not None and not sites.is_here(site)))
 
 
 def _cluster(record: JobRecord) -> str:

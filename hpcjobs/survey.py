@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Literal
 from hpcjobs import schedulers
 from hpcjobs.errors import HpcjobError, NotFoundError
 from hpcjobs.model import RuntimeConfig, SchedulerConfig, Site
+from hpcjobs.mpi import search
 from hpcjobs.mpi_service import Mpi
 from hpcjobs.seen import SeenMachine, SeenScheduler
+from hpcjobs.site.detect import EVIDENCE, matches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,11 +29,8 @@ Maker = Literal["none", "nvidia", "amd", "intel"]
 
 # A program that only this scheduler's users have; Slurm's look-alike of TORQUE has qselect too, so Slurm comes first.
 _SCHEDULERS = {"sbatch": "slurm", "qselect": "pbs"}
-# Container runtimes, the one first that people should get where there are several, and the program that tells.
-_RUNTIMES = {
-    "apptainer": "apptainer", "singularity": "singularity", "ch-run": "charliecloud", "podman-hpc": "podman-hpc",
-    "shifter": "shifter", "sarus": "sarus", "enroot": "pyxis", "podman": "podman",
-}  # fmt: skip
+# Container runtimes, the one first that people should get where there are several.
+_RUNTIMES = ("apptainer", "singularity", "charliecloud", "podman-hpc", "shifter", "sarus", "pyxis", "podman")
 _OF_INTEREST = re.compile(
     r"(^|/)(apptainer|singularity[\w-]*|charliecloud|podman[\w-]*|shifter|sarus|enroot|"
     r"openmpi[\w-]*|mpich[\w-]*|cray-mpich[\w-]*|mvapich[\w-]*|intel-?(oneapi-)?mpi|impi|hpcx[\w-]*)(/|$)",
@@ -152,14 +151,14 @@ def _runtimes(machine: Machine, runner: Runner, modules: Sequence[str]) -> Itera
     """Those on PATH, then those that a module brings."""
     kinds: set[str] = set()
     paths: set[str] = set()
-    for program, kind in _RUNTIMES.items():
-        path = machine.which(program)
+    for kind in _RUNTIMES:
+        path = machine.which(EVIDENCE.get(kind, kind))
         # Apptainer brings a `singularity` that is itself.
         if path and os.path.realpath(path) not in paths and (kind != "pyxis" or _takes_containers(runner)):
             kinds.add(kind)
             paths.add(os.path.realpath(path))
             yield RuntimeConfig(kind=kind), path
-    for kind in dict.fromkeys(_RUNTIMES.values()):
+    for kind in _RUNTIMES:
         named = [name for name in modules if re.search(rf"(^|/){kind}(/|$)", name, re.IGNORECASE)]
         if named and kind not in kinds:
             yield RuntimeConfig(kind=kind, modules=(named[-1],)), "module avail"
@@ -173,16 +172,10 @@ def _takes_containers(runner: Runner) -> bool:
         return False
 
 
-_AVAILABLE = r"""type module >/dev/null 2>&1 || . "${MODULESHOME:-/none}/init/bash" 2>/dev/null || . /etc/profile
-module -t avail 2>&1 </dev/null
-"""
-
-
 def _modules(runner: Runner) -> Iterator[str]:
     """The modules that have to do with containers and MPI."""
-    env = {**os.environ, "LMOD_PAGER": "none", "MODULES_PAGER": "", "PAGER": "cat"}
     try:
-        answer = runner(("bash", "--noprofile", "--norc", "-c", _AVAILABLE), timeout=60, env=env)
+        answer = search.listed(runner, os.environ)
     except HpcjobError:
         return
     yield from modules_of_interest(answer.out)
@@ -237,7 +230,6 @@ def network_folders(mounts: str) -> list[tuple[str, str]]:
 
 def changes(runner: Runner, machine: Machine, loaded: LoadedSite) -> tuple[list[Problem], str]:
     """Where the site's file and the live scheduler differ; or why they were not compared."""
-    from hpcjobs.site.detect import matches
     from hpcjobs.site.drift import drift
 
     site = loaded.site

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from hpcjobs.mpi.closure import Loader
     from hpcjobs.mpi.tree import Tree
-    from hpcjobs.process import Runner
+    from hpcjobs.process import Completed, Runner
 
 # Seconds.
 _WRAPPER = 10.0
@@ -148,6 +148,7 @@ def parse_show(text: str, how: str) -> Lead | None:
 
 # ------------------------------------------------------------------------------------------ modules
 
+_SHELL = ("bash", "--noprofile", "--norc", "-c")
 _START = r"""
 eval "$1" >/dev/null 2>&1
 shift
@@ -182,24 +183,35 @@ def modules(
     Modules are functions of the shell: `init` is the line that defines them, where the environment does not bring them
     along.
     """
-    env = {**environment, "LMOD_PAGER": "none", "MODULES_PAGER": "", "PAGER": "cat"}
-    shell = ("bash", "--noprofile", "--norc", "-c")
     loaded = module_system.brought(wanted)
     there = module_system.folders(wanted)
     asked = {loaded: _in_turn(wanted)} if loaded else {}
     try:
-        answer = runner((*shell, _LIST, "bash", init, _in_turn(there)), timeout=_MODULES, env=env)
+        answer = listed(runner, environment, init, there)
         if answer.code != 0 and not asked:
             return {}, []
         asked |= {(name,): _in_turn((*there, f"load {name}")) for name in likely(answer.out) if (name,) != loaded}
         if not asked:
             return {}, []
         pairs = [word for names, line in asked.items() for word in ("\n".join(names), line)]
-        answer = runner((*shell, _LOAD, "bash", init, *pairs), timeout=_MODULES, env=env)
+        answer = runner((*_SHELL, _LOAD, "bash", init, *pairs), timeout=_MODULES, env=_without_pager(environment))
     except UnreachableError as error:
         return {}, [f"modules: {error.message}"]
     found = parse_environments(answer.out)
     return found, [f"module {' '.join(names)} does not load" for names in asked if names not in found]
+
+
+def listed(runner: Runner, environment: Mapping[str, str], init: str = "", there: Sequence[str] = ()) -> Completed:
+    """What `module -t avail` says, where `there` (`use` commands) has modules too; code 3 if there are no modules.
+
+    Raises:
+        UnreachableError: it took too long.
+    """
+    return runner((*_SHELL, _LIST, "bash", init, _in_turn(there)), timeout=_MODULES, env=_without_pager(environment))
+
+
+def _without_pager(environment: Mapping[str, str]) -> dict[str, str]:
+    return {**environment, "LMOD_PAGER": "none", "MODULES_PAGER": "", "PAGER": "cat"}
 
 
 def _in_turn(items: Sequence[str]) -> str:

@@ -21,6 +21,7 @@ from hpcjobs.schedulers.slurm_words import (
     explain_reason,
     gpus_of,
     message,
+    number,
     per_id,
     refusal_hint,
     unreachable,
@@ -235,7 +236,7 @@ class Slurm:
             return explain_reason(status)
         states = self._ask("sinfo", "--all", "--noheader", f"--nodes={status.nodes}", "--format=%T").out.split()
         settings = parse_config(self._ask_all("scontrol", "show", "config"))
-        return explain_reason(status, states, _number(settings.get("ResumeTimeout", "")))
+        return explain_reason(status, states, number(settings.get("ResumeTimeout", "")))
 
     def dependency(self, kind: str, native_ids: Sequence[str]) -> str:
         """Slurm's own syntax."""
@@ -249,15 +250,15 @@ class Slurm:
         """MaxArraySize and MaxJobCount (slurm.conf(5)), and the associations' MaxSubmitJobs (sacctmgr(1))."""
         settings = parse_config(self._ask_all("scontrol", "show", "config"))
         own = self._association_limits() if self._accounting else []
-        counts = [count for count in (*own, _number(settings.get("MaxJobCount", ""))) if count]
-        return Limits(_number(settings.get("MaxArraySize", "")), min(counts, default=0))
+        counts = [count for count in (*own, number(settings.get("MaxJobCount", ""))) if count]
+        return Limits(number(settings.get("MaxArraySize", "")), min(counts, default=0))
 
     def _association_limits(self) -> list[int]:
         user = pwd.getpwuid(os.getuid()).pw_name
         answer = self._ask(
             "sacctmgr", "--noheader", "--parsable2", "show", "associations", f"users={user}", "format=MaxSubmitJobs"
         )
-        return [] if answer.code else [_number(line) for line in answer.out.split()]
+        return [] if answer.code else [number(line) for line in answer.out.split()]
 
     def rules(self) -> Rules:
         """The user's associations, the QOSs, and who may use which partition, as far as the cluster enforces them."""
@@ -561,12 +562,12 @@ def parse_partitions(text: str) -> dict[str, Partition]:
         found[name.rstrip("*")] = Partition(
             default=name.endswith("*"),
             max_time=_limit(limit),
-            nodes=known.nodes + _number(nodes),
+            nodes=known.nodes + number(nodes),
             min_nodes=int(low) if low.isdecimal() else 0,
             max_nodes=int(high or low) if (high or low).isdecimal() else 0,
             node=NodeShape(
-                cores=max(known.node.cores, _number(cores)),
-                memory=Memory(max(known.node.memory or 0, _number(memory) << 20)) or None,
+                cores=max(known.node.cores, number(cores)),
+                memory=Memory(max(known.node.memory or 0, number(memory) << 20)) or None,
                 gpus=max(known.node.gpus, gpus),
                 gpu_type=gpu_type or known.node.gpu_type,
             ),
@@ -579,11 +580,6 @@ def _limit(text: str) -> Duration | None:
         return Duration.parse(text)
     except UsageError:
         return None
-
-
-def _number(text: str) -> int:
-    match = re.match(r"\d+", text, re.ASCII)
-    return int(match.group()) if match else 0
 
 
 def _gpus(gres: str) -> tuple[int, str]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from hpcjobs.model import NodeShape, Partition, Qos
-from hpcjobs.schedulers.slurm_words import gpus_of
+from hpcjobs.schedulers.slurm_words import gpus_of, number
 from hpcjobs.seen import NodeKind
 from hpcjobs.units import Duration, Memory
 
@@ -37,17 +37,17 @@ def parse_nodes(text: str) -> dict[str, tuple[NodeKind, ...]]:
 
 def _kind(parts: Sequence[str]) -> NodeKind:
     count, sizes, cpus, memory, gres, features, names = parts
-    sockets, cores, threads = (_number(each) or 1 for each in f"{sizes}:1:1:1".split(":")[:3])
-    counted = _number(cpus)
+    sockets, cores, threads = (number(each) or 1 for each in f"{sizes}:1:1:1".split(":")[:3])
+    counted = number(cpus)
     # CPUs are hardware threads where there are more of them than cores.
     smt = threads if counted > sockets * cores else 1
     gpus, gpu_type = parse_gpus(gres)
     node = NodeShape(
-        cores=counted // smt, threads=smt, memory=Memory(_number(memory) << 20) or None, gpus=gpus, gpu_type=gpu_type,
+        cores=counted // smt, threads=smt, memory=Memory(number(memory) << 20) or None, gpus=gpus, gpu_type=gpu_type,
         gpu_cores=counted // smt // gpus if gpus else 0,
     )  # fmt: skip
     return NodeKind(
-        count=_number(count), node=node, features="" if features == "(null)" else features,
+        count=number(count), node=node, features="" if features == "(null)" else features,
         first=first_host(names),
     )  # fmt: skip
 
@@ -71,7 +71,7 @@ def parse_reserved(text: str) -> dict[str, tuple[int, int]]:
     for line in text.splitlines():
         words = dict(word.partition("=")[::2] for word in line.split())
         if name := words.get("NodeName"):
-            found[name] = (_number(words.get("CoreSpecCount", "")), _number(words.get("MemSpecLimit", "")))
+            found[name] = (number(words.get("CoreSpecCount", "")), number(words.get("MemSpecLimit", "")))
     return found
 
 
@@ -129,8 +129,3 @@ def gpu_script(partition: str, request: Request) -> str:
 def described(partitions: Mapping[str, Partition], kinds: Mapping[str, tuple[NodeKind, ...]]) -> dict[str, Partition]:
     """The partitions with the shape of their nodes."""
     return {name: replace(found, node=largest(kinds.get(name, ()))) for name, found in partitions.items()}
-
-
-def _number(text: str) -> int:
-    match = re.match(r"\d+", text, re.ASCII)
-    return int(match.group()) if match else 0

@@ -31,6 +31,12 @@ _NO_ANSWER = re.compile(
 _GPUS = re.compile(r"(?:^|,)gpu:(?:([\w.+-]+|\(null\)):)?(\d+)(?=[(,]|$)", re.ASCII)
 
 
+def number(text: str) -> int:
+    """The number that a text begins with (`4+`); 0 if it begins otherwise."""
+    match = re.match(r"\d+", text, re.ASCII)
+    return int(match.group()) if match else 0
+
+
 def gpus_of(gres: str) -> list[tuple[str, int]]:
     """The GPUs of sinfo's GRES, by type: `gpu:a100:4(S:0-1),gpu:1g.10gb:7,nvme:1` -> 4 of a100, 7 of 1g.10gb."""
     return [("" if kind == "(null)" else kind, int(count)) for kind, count in _GPUS.findall(gres)]

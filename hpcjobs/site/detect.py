@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # The program that tells that a launcher or runtime is here. Both Open MPI and MPICH install `mpirun` and
 # `mpiexec`, with different options; these two names are each one's own.
-_EVIDENCE = {
+EVIDENCE = {
     "mpirun": "ompi_info", "mpiexec": "mpiexec.hydra", "pals": "palstat",
     "charliecloud": "ch-run", "pyxis": "enroot", "ce": "sarusctl",
 }  # fmt: skip
@@ -294,4 +294,4 @@ def settle(site: Site, which: Callable[[str], str | None]) -> Site:
 
 
 def _here(kind: str, command: str, which: Callable[[str], str | None]) -> bool:
-    return kind == "none" or bool(which(command or _EVIDENCE.get(kind, kind)))
+    return kind == "none" or bool(which(command or EVIDENCE.get(kind, kind)))

@@ -164,6 +164,19 @@ def test_dry_run_and_render_print_the_script_and_queue_nothing(session: Session)
     assert Service().history() == []
 
 
+@pytest.mark.parametrize(("site", "asked"), [("cluster", True), ("lumi", False), ("archer2", False)])
+def test_nobody_here_is_asked_about_a_machine_elsewhere(session: Session, site: str, asked: bool) -> None:
+    session.run(f"hpcjob submit --dry-run --site {site} -A ab12 -t 5 -N 1 -- ./solve")
+    assert bool(session.slurm.calls) is asked
+
+
+def test_nothing_is_submitted_to_a_retired_machine(session: Session) -> None:
+    text = session.run("hpcjob submit --site summit -A ab12 -N 1 -- ./solve")
+    assert "err| error: site summit is retired: since 2024-11-15" in text
+    assert "err| hint: hpcjob submit --dry-run still shows the script\nexit 3" in text
+    assert (session.slurm.calls, Service().history()) == ([], [])
+
+
 def test_render_has_no_options_about_submissions(session: Session) -> None:
     session.check(r"""
 $ hpcjob render --wait -- ./solve

@@ -9,6 +9,7 @@ import pytest
 
 from hpcjobs import render
 from hpcjobs.destination import with_defaults
+from hpcjobs.limits import wanted
 from hpcjobs.model import (
     GpuConfig,
     JobSpec,
@@ -87,7 +88,9 @@ def test_a_job_goes_to_the_first_partition_that_takes_it(asked: dict[str, Any], 
 
 
 def test_why_it_goes_there_is_told() -> None:
-    assert Note("partition", "parts", "whole does not take the job") in resolve(ALPS, ntasks=1).notes
+    assert Note("partition", "parts", "whole gives whole nodes") in resolve(ALPS, ntasks=1).notes
+    longer = resolve(ALPS, nodes=2, time=Duration(48 * HOUR))
+    assert Note("partition", "parts", "whole does not take the job") in longer.notes
     assert Note("partition", "gpu", "where jobs with GPUs go on alps") in resolve(ALPS, nodes=1, gpus_per_node=8).notes
     assert not [note for note in resolve(ALPS, nodes=4).notes if note.subject == "partition"]
 
@@ -226,7 +229,7 @@ def test_partitions_that_documents_do_not_name_are_left_to_the_scheduler() -> No
 
 def test_a_limit_that_no_document_backs_says_so() -> None:
     doubt = "(not all limits in the file of site plain are documented: hpcjob site show plain)"
-    for path in ("partitions.batch", "partitions.batch.nodes"):
+    for path in ("partitions", "partitions.batch", "partitions.batch.nodes"):
         assert refused(replace(BINS, unverified=(path,)), nodes=9999).endswith(doubt)
     for path in ("partitions.batch2", "gpu"):
         assert doubt not in refused(replace(BINS, unverified=(path,)), nodes=9999)
@@ -305,6 +308,10 @@ def test_threads_of_cores_are_counted_for_slurm_alone() -> None:
     ]  # fmt: skip
     assert launch(made)[:3] == ("srun", "--ntasks=128", "--cpus-per-task=2")
     assert made.env["OMP_NUM_THREADS"] == "1"
+    assert wanted(made)[0] == {"node": 2, "cpu": 256}  # as limits count
+    tight = replace(site, partitions={"gpu": Partition(default=True, node=replace(node, memory=Memory.parse("128G")))})
+    resolve(tight, nodes=1, mem_per_cpu=Memory.parse("1G"))
+    assert "256G are needed | --mem-per-cpu 1G is the most" in refused(tight, nodes=1, mem_per_cpu=Memory.parse("2G"))
     one_each = resolve(site, nodes=1, gpus_per_node=4)
     assert "--cpus-per-task=32" in directives(one_each)
     assert one_each.env["OMP_NUM_THREADS"] == "16"
