@@ -81,8 +81,10 @@ def test_a_study_with_one_point_that_fails_has_all_results_after_resubmit(author
     packing = ("--pack", str(PACK), "--workers", "2")
     assert submit(author, lammps.with_suffix(".sif"), grid, *packing) == "s1"
     author("wait", "s1", code=1)
+    failed = json.loads(author("status", "s1[failed]", "--json").stdout)["points"]
+    assert len(failed) == 1, "\n".join(author("logs", point["id"]).stdout for point in failed)
     assert f"{POINTS - 1}/{POINTS} done, 1 failed" in author("status", "s1").stdout
-    (bad,) = json.loads(author("status", "s1[failed]", "--json").stdout)["points"]
+    (bad,) = failed
     assert bad["parameters"] == {"density": 0.7, "temperature": 1.0}
     assert bad["exit_code"] == 1
     assert "liquid.in" in author("logs", bad["id"]).stdout

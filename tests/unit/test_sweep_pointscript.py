@@ -275,6 +275,21 @@ def test_a_point_of_a_pack_does_not_take_itself_for_a_rank_of_srun_s(tmp_path: P
     assert not seen.keys() & step.keys()
 
 
+def test_points_of_a_pack_have_no_folder_of_open_mpi_in_common(tmp_path: Path) -> None:
+    study = Study(tmp_path, ["i"], [["0"], ["1"]], launch=(("env",),), pack=2)
+
+    def folders(**env: str) -> list[str]:
+        assert study.run(0, 2, **env).returncode == 0
+        lines = (line for point in (0, 1) for line in study.log(point).splitlines())
+        found = [line.partition("=")[2] for line in lines if line.startswith("OMPI_MCA_orte_tmpdir_base=")]
+        for claim in study.claims.iterdir():
+            claim.unlink()
+        return found
+
+    assert folders() == [f"{study.claims}/ompi.0", f"{study.claims}/ompi.1"]
+    assert folders(OMPI_MCA_orte_tmpdir_base="/fast/mine") == ["/fast/mine.0", "/fast/mine.1"]
+
+
 def test_claims_that_cannot_be_made_are_no_end_without_a_word(tmp_path: Path) -> None:
     study = Study(tmp_path, [], [[]], pack=2)
     study.claims.rmdir()

@@ -83,6 +83,8 @@ hpcjob_room() { # for a file, the folder that it is in
 }
 hpcjob_run() { # in a process of its own, which becomes the program
   [[ ! -e $HPCJOB_CLAIMS/stop ]] || exit 143
+  # Open MPI 4 ends where one that ends at that time removes the folder of a person's sessions, which both are to use.
+  export OMPI_MCA_orte_tmpdir_base=${OMPI_MCA_orte_tmpdir_base:-$HPCJOB_CLAIMS/ompi}.$hpcjob_row
   umask "$hpcjob_umask"
   hpcjob_log=/home/ada/jobs/drag/log/"$((HPCJOB_POINT / 1000))/$HPCJOB_POINT.log"
   hpcjob_room "$hpcjob_log"
