@@ -599,6 +599,8 @@ class ContainerRequest:
     launcher: str = "none"  # its kind
     # The folder below the working directory in which the program begins; a Shell is `$HPCJOB_FOLDER`.
     below: str | Shell = ""
+    # Whether it runs at a person's prompt: in no job, with their terminal; `workdir` is then $NAME of the script.
+    prompt: bool = False
 
 
 @dataclass(frozen=True)

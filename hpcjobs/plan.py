@@ -218,7 +218,7 @@ def resolve(
     )
     on_partition = replace(site, modules=(*site.modules, *partition.modules))
     settled = _settled(Job(spec, on_partition, image, runtime, launcher.config, shape, even), mpi)
-    kind = settled.plan.type if settled.plan.mode else _mpi(spec, site, launcher.name)
+    kind = settled.plan.type if settled.plan.mode else mpi_kind(spec, site, launcher.name)
     array, limit = tasks(spec.array)
     workdir = below(host.cwd, spec.workdir)
     job = spec.name or _default_name(spec.command)
@@ -270,7 +270,7 @@ def resolve(
     if settled.plan.alone and not invocation.launcher_args:
         launch = Launch((), notes=("not used: Open MPI would ask it for other ranks, and end",))
     else:
-        offered = _mpi(spec, site, launcher.name) if settled.plan.alone else kind
+        offered = mpi_kind(spec, site, launcher.name) if settled.plan.alone else kind
         launch = launcher.command(launched, mpi=offered, extra=invocation.launcher_args)
     canary = _canary(settled, request, runtime, launch)
     return Plan(
@@ -605,7 +605,7 @@ def _settled(job: Job, known: Known | None) -> Settled:
                 hint="leave out --mpi, or name a kind of the launcher's: --mpi pmi2",
             )
         return Settled()
-    _mpi(spec, job.site, job.launcher.kind)
+    mpi_kind(spec, job.site, job.launcher.kind)
     _check_kind(job, known)
     if spec.mpi == "site" and not _mpi_option(job.site, job.runtime, job.shape):
         hint = "choose another --mpi"
@@ -639,7 +639,7 @@ def _canary(
     return _words(launch.argv, own, settled.wiring.before)
 
 
-def _mpi(spec: JobSpec, site: Site, launcher: str) -> str:
+def mpi_kind(spec: JobSpec, site: Site, launcher: str) -> str:
     """The launcher's kind of MPI; empty for its own default."""
     if spec.mpi == "auto":
         return "" if launcher in _WITHOUT_KINDS else site.mpi.default

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from hpcjobs.errors import UnreachableError
 
@@ -118,6 +118,22 @@ def foreground(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> 
         log.info("%s", shlex.join(argv))
     try:
         return subprocess.run(list(argv), stdout=sys.stderr, env=env, check=False).returncode
+    except OSError as error:
+        raise UnreachableError(f"{argv[0]} cannot be run here: {error.strerror}", hint="is it on PATH?") from error
+
+
+def become(argv: Sequence[str]) -> NoReturn:
+    """Replace this process by a program, which has its input, output and signals from then on.
+
+    Raises:
+        UnreachableError: the program does not exist.
+    """
+    if log := _log():
+        log.info("%s", shlex.join(argv))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    try:
+        os.execvp(argv[0], list(argv))  # noqa: S606 - which is the point
     except OSError as error:
         raise UnreachableError(f"{argv[0]} cannot be run here: {error.strerror}", hint="is it on PATH?") from error
 

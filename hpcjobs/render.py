@@ -40,6 +40,7 @@ from hpcjobs.errors import NotFoundError, PlanError, TemplateError, UsageError
 from hpcjobs.model import Note, Plan, Script, Shape
 from hpcjobs.sweep.pointscript import PointFile, PointScript
 from hpcjobs.units import Duration, Memory, nearest
+from hpcjobs.wrapper import Wrapper
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -74,6 +75,15 @@ def render_points(script: PointScript) -> str:
         NotFoundError, TemplateError, PlanError: as `render`.
     """
     return _render(find_template("point")[1], script=script)
+
+
+def render_wrapper(wrapper: Wrapper) -> str:
+    """The script that runs a program of an image at the prompt, by the template `wrapper`.
+
+    Raises:
+        NotFoundError, TemplateError, PlanError: as `render`.
+    """
+    return _render(find_template("wrapper")[1], wrapper=wrapper)
 
 
 def find_template(name: str) -> tuple[str, Path]:
@@ -125,7 +135,7 @@ def check_template(path: str | Path) -> list[str]:
 
 def _problem(file: Path, *, full: bool) -> str:
     try:
-        _render(file, plan=sample_plan(full=full), script=sample_points(full=full))
+        _render(file, plan=sample_plan(full=full), script=sample_points(full=full), wrapper=sample_wrapper(full=full))
     except _RefusalError:
         return ""  # the sample is not for it, as a template may say
     except (TemplateError, NotFoundError, PlanError) as error:
@@ -167,10 +177,21 @@ def sample_points(*, full: bool = True) -> PointScript:
     return replace(least, env={"re": re}, place=shell.concat("re", re), files=files, pack=32, limited=True)
 
 
+def sample_wrapper(*, full: bool = True) -> Wrapper:
+    """A program at the prompt to try templates with: with everything, or with nothing."""
+    least = Wrapper(launch=(("apptainer", "exec", "/home/u/app.sif"), ("samtools",)))
+    if not full:
+        return least
+    return replace(
+        least, image="/home/u/app.sif", gpu_device="/dev/nvidiactl", gpu=("--nv",), modules=("apptainer",),
+        site_env={"A": "$HOME"}, env={"B": "2"}, setup=(shell.Shell("true"),), serves_files=True,
+    )  # fmt: skip
+
+
 # ------------------------------------------------------------------------------- the environment
 
 
-def _render(path: Path, **context: Plan | PointScript) -> str:
+def _render(path: Path, **context: Plan | PointScript | Wrapper) -> str:
     environment = _environment()
     with _errors_of_templates(environment.loaded):
         text = environment.get_template(str(path)).render(**context)

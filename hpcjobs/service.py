@@ -224,7 +224,7 @@ class Service:
             found = lifted(found, asked, rules)
         workdir = absolute(asked.workdir or ".")
         images = Images(found, self.runner, self._telling or QUIET)
-        asked = replace(asked, workdir=workdir, image=_absolute_image(asked.image))
+        asked = replace(asked, workdir=workdir, image=absolute_image(asked.image))
         image, runtime = images.choose(asked, final=final)
         services = [(one, *images.for_service(one, asked, image, runtime, final=final)) for one in asked.services]
         pinned = tuple(replace(one, image=images.pinned(one.image, facts)) for one, facts, _ in services)
@@ -964,7 +964,8 @@ def _native(record: JobRecord) -> str:
     return record.native_id
 
 
-def _absolute_image(image: str) -> str:
+def absolute_image(image: str) -> str:
+    """The path of an image from the root; the name of one in a registry as it is."""
     return image if not image or "://" in image else absolute(image)
 
 

@@ -16,6 +16,11 @@ GROUPS: dict[str, dict[str, str]] = {
         "sweep": "hpcjobs.cli.sweep:COMMANDS",
         "translate": "hpcjobs.cli.translate:translate",
     },
+    "Use images as programs": {
+        "wrap": "hpcjobs.cli.wrap:wrap",
+        "module": "hpcjobs.cli.wrap:module",
+        "kernel": "hpcjobs.cli.kernel:COMMANDS",
+    },
     "Follow them": {
         "status": "hpcjobs.cli.status:status",
         "watch": "hpcjobs.cli.watch:watch",

@@ -28,6 +28,7 @@ _FILES = ("job_file", "study_file")
 # What groups of verbs are about, where they do more than to look.
 _GROUPS = {
     "image": "Pull, look into, convert, build and sign images.",
+    "kernel": "Make the Python, R or Julia of an image a kernel of Jupyter.",
     "mpi": "Look at the MPI of hosts and images, and how they go together.",
     "sweep": "Run a job at many points of a space of parameters.\n\n"
     "hpcjob sweep --grid re=100,200,400 -- ./solve {re} is short for hpcjob sweep run ...; its options are told by "

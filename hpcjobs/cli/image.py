@@ -229,6 +229,10 @@ def _images(site: Site, telling: Telling | None = None) -> ImageTools:
 
 COMMANDS: dict[str, Any] = {
     "inspect": "hpcjobs.cli.inspect:inspect",
+    "run": "hpcjobs.cli.wrap:run",
+    "exec": "hpcjobs.cli.wrap:exec_",
+    "shell": "hpcjobs.cli.wrap:shell",
+    "mpi": "hpcjobs.cli.wrap:mpi",
     "pull": pull,
     "convert": convert,
     "build": build,

@@ -470,6 +470,40 @@ OlderThan = Annotated[
 ]
 PruneDryRun = Annotated[bool, option("--dry-run", help="Only tell what would be removed.")]
 
+# ---------------------------------------------------------------------------------- images as programs
+
+Commands = Annotated[
+    list[str] | None,
+    option("--command", metavar="NAME", help="A program of the image, by name or path; repeatable."),
+]
+CommandsFolder = Annotated[str, option("--to", metavar="DIR", help="Where they are written; by default here.")]
+ModulesFolder = Annotated[
+    str, option("--to", metavar="DIR", help="Folder of modulefiles to write to; by default ~/modulefiles.")
+]
+ModuleName = Annotated[
+    str, option("--name", metavar="NAME/VERSION", help="Name of the module; by default made of the image's.")
+]
+
+KernelTitle = Annotated[str, option("--name", metavar="TEXT", help='What Jupyter shows: "PyTorch 2.7".')]
+KernelName = Annotated[
+    str, option("--kernel-name", metavar="NAME", help="Name of its folder; by default made of --name: pytorch-2.7.")
+]
+KernelLanguage = Annotated[
+    str, option("--language", metavar="NAME", help="python, R or julia; by default the first with a kernel.")
+]
+KernelProgram = Annotated[
+    str, option("--program", metavar="PATH", help="The interpreter in the image, where it is not on PATH.")
+]
+KernelNames = Annotated[
+    list[str] | None, typer.Argument(metavar="[NAME...]", help="Kernels, by name.", show_default=False)
+]
+Prefix = Annotated[
+    str, option("--prefix", metavar="DIR", help="In DIR/share/jupyter/kernels, instead of your own folder.")
+]
+SysPrefix = Annotated[
+    bool, option("--sys-prefix", help="For all who use the Python (virtual environment) that hpcjob is in.")
+]
+
 # --------------------------------------------------------------------------------------------- MPI
 
 LockOutput = Annotated[str, option("-o", "--output", metavar="FILE", help="Write the lock file; - prints it.")]

@@ -249,7 +249,7 @@ def request(
         **_gpus(given["gpus_per_node"]),
         **_memory(given["mem"], given["mem_per_cpu"]),
         "time": Duration.parse(given["time"]) if given["time"] else None,
-        "env": _environment(given["env"] or ()),
+        "env": environment(given["env"] or ()),
         **{name: tuple(given[name] or ()) for name in ("directives", "bind", "modules", "overlay", "command")},
         "verify": "required" if given["verify"] else "",
         "image_changed": _one_of("--image-changed", given["image_changed"], ("refuse", "warn", "ignore")),
@@ -330,7 +330,7 @@ def _services(texts: Sequence[str]) -> tuple[ServiceSpec, ...]:
     return tuple(found)
 
 
-def _environment(pairs: Sequence[str]) -> dict[str, str]:
+def environment(pairs: Sequence[str]) -> dict[str, str]:
     """`K=V`, or `K` for the value that it has here."""
     found = {}
     for pair in pairs:

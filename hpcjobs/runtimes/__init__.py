@@ -85,9 +85,20 @@ def with_workdir(request: ContainerRequest) -> tuple[Bind, ...]:
 def entered(request: ContainerRequest, inside: str = "") -> str | Shell:
     """The folder of the container in which the program begins; `inside` is what the working directory is there."""
     workdir = inside or request.workdir
+    if request.prompt and not request.container_workdir:
+        return shell.expand(workdir)
     if request.container_workdir or not request.below:
         return request.container_workdir or workdir
     return joined(workdir.rstrip("/") + "/", request.below)
+
+
+def terminal(request: ContainerRequest) -> tuple[str | Shell, ...]:
+    """The options of `docker run` and its like that hand on a person's input, and their terminal if it is one."""
+    return ("--interactive", shell.Shell("${hpcjob_terminal:+--tty}")) if request.prompt else ()
+
+
+# Sets what `terminal` needs.
+IS_TERMINAL = shell.Shell("[[ ! -t 0 || ! -t 1 ]] || hpcjob_terminal=yes")
 
 
 def joined(start: str, value: str | Shell) -> str | Shell:

@@ -74,7 +74,7 @@ class Apptainer:
         yield from _GPU.get(request.gpu, ())
         for bind in request.binds:
             yield from _path(bind.source, bind.target, readonly=bind.readonly, expand=bind.expand)
-        shown = any((bind.target, bind.expand) == (request.workdir, False) for bind in request.binds)
+        shown = any((bind.target, bind.expand) == (request.workdir, request.prompt) for bind in request.binds)
         if not shown:
             yield from _path(request.workdir, request.workdir)
         if not request.instance:

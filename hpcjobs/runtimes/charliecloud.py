@@ -6,7 +6,7 @@ exist in the image. The environment of the host passes through.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from hpcjobs import shell
@@ -27,6 +27,10 @@ _SHARED = ("/tmp", "/dev", "/proc", "/sys")  # noqa: S108 - ch-run(1), default b
 _OWN = "/hpcjob/"
 # A place for a bind that images made by ch-convert have.
 _SPARE = "/mnt/0"
+# ch-run 0.31 ends with an error where it is not set, as after --export=NONE.
+_USER = shell.Shell('export USER="${USER:-$(id -un)}"')
+# The folder of the container in which a program of a prompt begins.
+_INSIDE = "$hpcjob_inside"
 
 
 @dataclass(frozen=True)
@@ -42,13 +46,18 @@ class Charliecloud:
         missing = frozenset(request.image.missing or ())
         binds = [bind for bind in request.binds if bind.expand or not covers(_SHARED, bind.target)]
         binds = [bind for bind in binds if not (bind.optional and self._cannot_place(bind, missing))]
-        inside, notes = request.workdir, []
+        inside, notes, setup = request.workdir, [], [_USER]
+        if request.prompt and not self._can_make:
+            # Which folder it will be is not known here, and whether a squashfs image has it, not there either.
+            inside = _INSIDE
+            binds = [replace(bind, target=inside) if bind.target == request.workdir else bind for bind in binds]
+            setup.append(_inside(request))
         if request.writable and not self._can_make:
             raise PlanError(
                 f"ch-run {self.config.version or 'before 0.38'} has no writable layer",
                 hint="use --runtime apptainer, or write to a folder that is bound",
             )
-        if not covers((*_SHARED, *(bind.target for bind in request.binds)), inside):
+        if not covers((*_SHARED, *(bind.target for bind in binds)), inside):
             if inside in missing and not self._can_make and _SPARE not in missing:
                 notes = [f"the working directory is {_SPARE} in the container, which has no {inside}"]
                 inside = _SPARE
@@ -72,8 +81,7 @@ class Charliecloud:
             ),
             program=request.program,
             env={name: value for name, value in request.env.items() if not only_inside(name, request)},
-            # ch-run 0.31 ends with an error where it is not set, as after --export=NONE.
-            setup=(shell.Shell('export USER="${USER:-$(id -un)}"'),),
+            setup=tuple(setup),
             serves_files=request.image.kind == "squashfs",
             notes=tuple(notes),
         )
@@ -111,6 +119,14 @@ class Charliecloud:
             )
         text = f"{bind.source}:{bind.target}"
         return ["-b", shell.expand(text) if bind.expand else text]
+
+
+def _inside(request: ContainerRequest) -> shell.Shell:
+    """The line that finds where the caller's folder can be shown: in its place, if the image has that."""
+    there = shell.concat(request.image.path, shell.expand(request.workdir))
+    has = f" || -d {there}" if request.image.kind == "directory" else ""
+    here = shell.expand(request.workdir)
+    return shell.Shell(f"hpcjob_inside={here}; [[ {here}/ == /tmp/*{has} ]] || hpcjob_inside={_SPARE}")
 
 
 def _join(ranks: int, *, canary: bool) -> list[str | shell.Shell]:

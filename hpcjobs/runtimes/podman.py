@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 from hpcjobs import capabilities, shell
 from hpcjobs.errors import PlanError
 from hpcjobs.model import Invocation, RuntimeConfig
-from hpcjobs.runtimes import LAUNCHER_VARIABLES, entered, store_name, with_workdir
+from hpcjobs.runtimes import IS_TERMINAL, LAUNCHER_VARIABLES, entered, store_name, terminal, with_workdir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,7 +72,7 @@ class Podman:
         return Invocation(
             argv=(
                 *("bash", "-c", 'hpcjob_podman "$@"', "hpcjob"),
-                *(command, "run", "--rm", "--log-driver=none", _label(request)),
+                *(command, "run", "--rm", "--log-driver=none", *_label(request), *terminal(request)),
                 *("--network=host", "--pid=host", "--ipc=host", "--userns=keep-id"),
                 *(("--device", "nvidia.com/gpu=all") if request.gpu == "nvidia" else _DEVICES.get(request.gpu, ())),
                 *_paths(request),
@@ -84,6 +84,7 @@ class Podman:
             program=request.program,
             env=dict(request.env),
             functions={"hpcjob_podman": shell.Shell(_RUN)},
+            setup=_setup(request),
             node_setup=(pulled,) if pulled else (),
             cleanup=_remove(command, request),
         )
@@ -117,7 +118,8 @@ class PodmanHpc:
                 command,
                 "shared-run" if ranks else "run",
                 "--rm",
-                _label(request),
+                *_label(request),
+                *terminal(request),
                 *((module,) if ranks else ()),
                 *(("--gpu",) if request.gpu == "nvidia" else _DEVICES.get(request.gpu, ())),
                 *_paths(request),
@@ -130,6 +132,7 @@ class PodmanHpc:
             ),
             program=request.program,
             env=dict(request.env),
+            setup=_setup(request),
             cleanup=_remove(command, request),
         )
 
@@ -149,7 +152,8 @@ class Docker:
         command = self.config.command or self.program
         return Invocation(
             argv=(
-                *(command, "run", "--rm", "--init", "--network=host", "--ipc=host", _label(request)),
+                *(command, "run", "--rm", "--init", "--network=host", "--ipc=host", *_label(request)),
+                *terminal(request),
                 *("--user", shell.Shell('"$(id -u):$(id -g)"')),
                 *(("--gpus", "all") if request.gpu == "nvidia" else _DEVICES.get(request.gpu, ())),
                 *_paths(request),
@@ -160,6 +164,7 @@ class Docker:
             ),
             program=request.program,
             env=dict(request.env),
+            setup=_setup(request),
             # The container is a child of Docker's server, and outlives whoever asked for it.
             cleanup=("sh", "-c", _DOCKER_REMOVE, command, shell.concat("label=", _owner(request))),
         )
@@ -169,8 +174,13 @@ def _owner(request: ContainerRequest) -> Shell:
     return shell.concat(f"hpcjob={PurePosixPath(request.folder).name}", shell.Shell('".${HPCJOB_ARRAY_INDEX:-}"'))
 
 
-def _label(request: ContainerRequest) -> Shell:
-    return shell.concat("--label=", _owner(request))
+def _label(request: ContainerRequest) -> tuple[Shell, ...]:
+    """By it what is left of a job is found."""
+    return () if request.prompt else (shell.concat("--label=", _owner(request)),)
+
+
+def _setup(request: ContainerRequest) -> tuple[Shell, ...]:
+    return (IS_TERMINAL,) if request.prompt else ()
 
 
 def _remove(command: str, request: ContainerRequest) -> tuple[str | Shell, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from hpcjobs import shell
 from hpcjobs.errors import PlanError
 from hpcjobs.model import Invocation, RuntimeConfig
-from hpcjobs.runtimes import entered, joined, store_name, with_workdir
+from hpcjobs.runtimes import IS_TERMINAL, entered, joined, store_name, with_workdir
 
 if TYPE_CHECKING:
     from hpcjobs.model import Bind, ContainerRequest
@@ -31,6 +31,7 @@ class Sarus:
         return Invocation(
             argv=(
                 *(self.config.command or self.program, "run"),
+                *((shell.Shell("${hpcjob_terminal:+--tty}"),) if request.prompt else ()),
                 *(_mount(bind) for bind in with_workdir(request)),
                 joined("--workdir=", entered(request)),
                 *(joined(f"--env={name}=", value) for name, value in request.env.items()),
@@ -41,6 +42,7 @@ class Sarus:
             ),
             program=request.program,
             env=dict(request.env),
+            setup=(IS_TERMINAL,) if request.prompt else (),
         )
 
 

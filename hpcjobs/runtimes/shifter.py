@@ -37,7 +37,10 @@ class Shifter:
         Of an option that comes twice its plug-in keeps the last (shifterSpank.c), so each is written once.
         """
         modules = ("gpu",) if request.gpu == "nvidia" else ()
-        volumes = ";".join(_volume(bind) for bind in request.binds)
+        # The folder of a person's prompt, which is known there only, is one that the site shows, or is not seen.
+        binds = (bind for bind in request.binds if not (request.prompt and bind.target == request.workdir))
+        volumes = ";".join(_volume(bind) for bind in binds)
+        in_header = not (request.service or request.prompt)
         container = (
             f"--image=docker:{gateway_name(request.image.source or request.image.path)}",
             *((f"--volume={volumes}",) if volumes else ()),
@@ -47,14 +50,14 @@ class Shifter:
             argv=(
                 self.config.command or self.program,
                 # The header is about the job's own container.
-                *(container if request.service else ()),
+                *(() if in_header else container),
                 joined("--workdir=", entered(request)),
                 *_environment(request),
                 *(("--entrypoint",) if request.entrypoint else ()),
                 *self.config.options,
             ),
             program=request.program,
-            directives=() if request.service else container,
+            directives=container if in_header else (),
             env=dict(request.env),
             notes=tuple(_doubts(request)),
         )

@@ -1,0 +1,280 @@
+"""`hpcjob wrap` and `hpcjob module`, and those verbs of `hpcjob image` that run something of an image here."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from hpcjobs import process
+from hpcjobs.cli import out, progress
+from hpcjobs.cli.submit import environment
+from hpcjobs.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from hpcjobs.cli.options import (
+        App,
+        Binds,
+        Command,
+        Commands,
+        CommandsFolder,
+        CpusPerTask,
+        Env,
+        Force,
+        ImageKey,
+        ImageName,
+        Json,
+        ModuleName,
+        Modules,
+        ModulesFolder,
+        Mpi,
+        Nodes,
+        Ntasks,
+        RuntimeName,
+        SiteFile,
+        SiteName,
+    )
+    from hpcjobs.model import JobSpec
+    from hpcjobs.wrapping import Wrapping
+
+# A shell with what people expect of one, if the image has it.
+_SHELL = ("sh", "-c", "if command -v bash >/dev/null; then exec bash; else exec sh; fi")
+
+
+def wrap(
+    image: ImageName,
+    *,
+    commands: Commands = None,
+    to: CommandsFolder = ".",
+    env: Env = None,
+    bind: Binds = None,
+    modules: Modules = None,
+    runtime: RuntimeName = "",
+    mpi: Mpi = "",
+    app: App = "",
+    image_key: ImageKey = "",
+    force: Force = False,
+    site: SiteName = "",
+    site_file: SiteFile = "",
+    json: Json = False,
+) -> int:
+    """Make a program of an image a command.
+
+    An executable is written that runs the program in the image, with the site's binds and the folder in which it is
+    called. Arguments, input, output, exit code and signals go through as they are. Without --command it runs what the
+    image runs by itself (its entrypoint or runscript).
+
+    hpcjob wrap samtools.sif --command samtools --command bgzip --to ~/bin
+    """
+    files = _scripts(dict(locals()))
+    from hpcjobs.wrapping import write_command
+
+    written = [write_command(Path(to).expanduser().absolute(), name, text, force=force) for name, text in files.items()]
+    _tell_written(written, json=json)
+    if not json and not _on_path(written[0].parent):
+        command = written[0].name if len(written) == 1 else "them"
+        out.tell(f"to call {command} by name: export PATH={out.short(str(written[0].parent))}:$PATH")
+    return 0
+
+
+def module(
+    image: ImageName,
+    *,
+    commands: Commands = None,
+    name: ModuleName = "",
+    to: ModulesFolder = "",
+    env: Env = None,
+    bind: Binds = None,
+    modules: Modules = None,
+    runtime: RuntimeName = "",
+    mpi: Mpi = "",
+    app: App = "",
+    image_key: ImageKey = "",
+    force: Force = False,
+    site: SiteName = "",
+    site_file: SiteFile = "",
+    json: Json = False,
+) -> int:
+    """Make programs of an image commands of a module.
+
+    A modulefile for Lmod (Lua) and one for Environment Modules (Tcl) are written, and the commands that they bring.
+
+    hpcjob module samtools-1.20.sif --command samtools --command bgzip --to ~/modules
+    """
+    from hpcjobs import wrapping
+
+    asked = dict(locals())
+    folder = Path(to or "~/modulefiles").expanduser().absolute()
+    named = wrapping.module_name(name, image)
+    files = _scripts({**asked, "to": str(folder)})
+    written = [
+        wrapping.write_command(wrapping.module_commands(named, folder), command, text, force=force)
+        for command, text in files.items()
+    ]
+    for path, text in wrapping.modulefiles(named, folder, image, files).items():
+        written.append(wrapping.write_file(path, text, force=force))
+    _tell_written(written, json=json)
+    if not json:
+        out.tell(f"to load it: module use {out.short(str(folder))}; module load {named}")
+    return 0
+
+
+def run(
+    image: ImageName,
+    command: Command = None,
+    *,
+    env: Env = None,
+    bind: Binds = None,
+    runtime: RuntimeName = "",
+    app: App = "",
+    image_key: ImageKey = "",
+    site: SiteName = "",
+    site_file: SiteFile = "",
+) -> NoReturn:
+    """Run what an image runs by itself, here.
+
+    Its entrypoint (runscript), with the words after -- as arguments.
+
+    hpcjob image run blast.sif -- -version
+    """
+    asked = dict(locals())
+    _become(asked, spec_of(asked, entrypoint=True), tuple(command or ()))
+
+
+def exec_(
+    image: ImageName,
+    command: Command = None,
+    *,
+    env: Env = None,
+    bind: Binds = None,
+    runtime: RuntimeName = "",
+    app: App = "",
+    image_key: ImageKey = "",
+    site: SiteName = "",
+    site_file: SiteFile = "",
+) -> NoReturn:
+    """Run a program of an image, here.
+
+    In the folder that you are in, with the site's binds. Input, output, exit code and signals are the program's.
+
+    hpcjob image exec samtools.sif -- samtools view in.bam | head
+    """
+    asked = dict(locals())
+    if not command:
+        raise UsageError(
+            "there is no program to run", hint=f"hpcjob image exec {image} -- PROGRAM; or hpcjob image run"
+        )
+    _become(asked, spec_of(asked, command=(command[0],)), tuple(command[1:]))
+
+
+def shell(
+    image: ImageName,
+    *,
+    env: Env = None,
+    bind: Binds = None,
+    runtime: RuntimeName = "",
+    app: App = "",
+    image_key: ImageKey = "",
+    site: SiteName = "",
+    site_file: SiteFile = "",
+) -> NoReturn:
+    """Open a shell in an image, here.
+
+    `hpcjob shell` opens one on a node.
+    """
+    asked = dict(locals())
+    _become(asked, spec_of(asked, command=_SHELL), ())
+
+
+def mpi(
+    image: ImageName,
+    command: Command = None,
+    *,
+    nodes: Nodes = None,
+    ntasks: Ntasks = None,
+    cpus_per_task: CpusPerTask = None,
+    env: Env = None,
+    bind: Binds = None,
+    runtime: RuntimeName = "",
+    mpi: Mpi = "",
+    app: App = "",
+    image_key: ImageKey = "",
+    site: SiteName = "",
+    site_file: SiteFile = "",
+) -> NoReturn:
+    """Run an MPI program of an image, here or in the job that this shell is in.
+
+    The site's launcher starts the ranks, and MPI runs as in a job that is submitted: hpcjob mpi plan tells how.
+
+    hpcjob image mpi -n 4 app.sif -- ./solve in.nml
+    """
+    asked = dict(locals())
+    if not command:
+        raise UsageError("there is no program to run", hint=f"hpcjob image mpi -n 4 {image} -- ./solve")
+    from hpcjobs.wrapping import launched
+
+    made = wrapping_of(asked["site"], asked["site_file"])
+    spec = spec_of(
+        asked, command=tuple(command), mpi=mpi or "auto", nodes=nodes, ntasks=ntasks, cpus_per_task=cpus_per_task
+    )
+    process.become(launched(made, spec, os.environ))
+
+
+def spec_of(asked: Mapping[str, Any], **more: Any) -> JobSpec:
+    from hpcjobs.model import JobSpec
+
+    given: dict[str, Any] = {
+        "image": asked["image"],
+        "env": environment(asked["env"] or ()),
+        "bind": tuple(asked["bind"] or ()),
+        "modules": tuple(asked.get("modules") or ()),
+        "runtime": asked["runtime"],
+        "app": asked["app"],
+        "image_key": asked["image_key"],
+        "mpi": asked.get("mpi") or "auto",
+    }
+    return JobSpec(**{**given, **more})
+
+
+def _scripts(asked: Mapping[str, Any]) -> dict[str, str]:
+    """The scripts of `wrap` and `module`, by the name of the command."""
+    from hpcjobs import render
+
+    made = wrapping_of(asked["site"], asked["site_file"])
+    if asked["commands"]:
+        return made.commands(spec_of(asked), asked["commands"], mpi=asked["mpi"] != "none")
+    name = Path(asked["image"].rstrip("/")).name.partition(":")[0].partition("@")[0]
+    return {Path(name).stem: render.render_wrapper(made.wrapper(spec_of(asked, entrypoint=True)))}
+
+
+def wrapping_of(site: str, site_file: str) -> Wrapping:
+    """What makes scripts of the site."""
+    from hpcjobs import site as sites
+    from hpcjobs.service import Service
+    from hpcjobs.wrapping import Wrapping
+
+    loaded = sites.choose(site, site_file, cached=True)
+    folder = Service().jobs_folder(loaded.site)
+    own_file = str(loaded.file) if site_file else ""
+    return Wrapping(loaded, process.run, jobs_folder=folder, telling=progress.telling(), site_file=own_file)
+
+
+def _become(asked: Mapping[str, Any], spec: JobSpec, arguments: Sequence[str]) -> NoReturn:
+    from hpcjobs import render
+
+    text = render.render_wrapper(wrapping_of(asked["site"], asked["site_file"]).wrapper(spec))
+    process.become(("bash", "-c", text, "hpcjob", *arguments))
+
+
+def _tell_written(written: Sequence[Path], *, json: bool) -> None:
+    if json:
+        out.dump(files=[str(path) for path in written])
+        return
+    for path in written:
+        out.say(str(path))
+
+
+def _on_path(folder: Path) -> bool:
+    return str(folder) in os.environ.get("PATH", "").split(os.pathsep)
