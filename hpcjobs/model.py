@@ -55,6 +55,11 @@ class JobSpec:
 
     command: tuple[str, ...] = ()
     """The program and its arguments; each rank runs it."""
+    notebook: str = ""
+    """A Jupyter notebook to run instead of a command, in the image, by papermill; as it was run it is kept in the
+    working directory, also when a cell fails."""
+    parameters: dict[str, str] = field(default_factory=dict)
+    """Parameters of the notebook: {alpha: 0.5}."""
     image: str = ""
     """Container image: a .sif or squashfs file, an image directory, or a name in a registry (docker://alpine:3.20,
     oras://…), which is pulled once at submission. Empty runs on the bare host."""

@@ -8,6 +8,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from hpcjobs.errors import PlanError
+
 PACKAGE = Path(__file__).resolve().parent
 
 
@@ -192,6 +194,23 @@ class StudyFolder:
     def log(self, point: int) -> Path:
         """What a point writes, if nobody asked for another place."""
         return self.root / "log" / str(point // 1000) / f"{point}.log"
+
+
+def absolute_image(image: str) -> str:
+    """The path of an image from the root; the name of one in a registry as it is."""
+    return image if not image or "://" in image else absolute(image)
+
+
+def absolute(path: str) -> str:
+    """The path from the root, with symbolic links kept: `/home/u` often is one that only the login node resolves.
+
+    Raises:
+        PlanError: the current folder was removed.
+    """
+    try:
+        return os.path.abspath(Path(path).expanduser())  # noqa: PTH100 - resolve() would follow the links
+    except FileNotFoundError:
+        raise PlanError("the current folder is gone", hint="go to another one: cd") from None
 
 
 def umask() -> str:

@@ -209,6 +209,7 @@ class Service:
         from hpcjobs.mpi import settle
         from hpcjobs.mpi_service import Mpi
 
+        spec, noted = self.with_notebook(spec, site=site, site_file=site_file, final=final)
         loaded = sites.choose(site, site_file, cached=True)
         if final and loaded.site.retired:
             raise SiteError(
@@ -222,9 +223,9 @@ class Service:
         asked = destination.with_defaults(spec, found)
         if rules:
             found = lifted(found, asked, rules)
-        workdir = absolute(asked.workdir or ".")
+        workdir = paths.absolute(asked.workdir or ".")
         images = Images(found, self.runner, self._telling or QUIET)
-        asked = replace(asked, workdir=workdir, image=absolute_image(asked.image))
+        asked = replace(asked, workdir=workdir, image=paths.absolute_image(asked.image))
         image, runtime = images.choose(asked, final=final)
         services = [(one, *images.for_service(one, asked, image, runtime, final=final)) for one in asked.services]
         pinned = tuple(replace(one, image=images.pinned(one.image, facts)) for one, facts, _ in services)
@@ -250,6 +251,7 @@ class Service:
             key=images.key(asked),
             umask=paths.umask(),
         )
+        notes += noted
         notes += [Note("mpi", "left to the launcher", why)] if why else []
         if unused := found.scheduler.extra.get("api"):
             notes.append(Note("driver", "commands", str(unused)))
@@ -268,6 +270,28 @@ class Service:
             str(loaded.file) if site_file else "",
             rules,
         )
+
+    def with_notebook(
+        self, spec: JobSpec, *, site: str = "", site_file: str = "", final: bool = False, names: Iterable[str] = ()
+    ) -> tuple[JobSpec, list[Note]]:
+        """The request with a command in the place of its notebook, if it has one; `names` are a study's parameters.
+
+        Raises:
+            UsageError, NotFoundError, PlanError: the notebook cannot be run so.
+        """
+        if not spec.notebook:
+            if spec.parameters:
+                raise UsageError("parameters are for a notebook, and there is none", hint="add --notebook nb.ipynb")
+            return spec, []
+        from hpcjobs import notebooks
+        from hpcjobs import site as sites
+        from hpcjobs.image_service import QUIET
+        from hpcjobs.wrapping import Wrapping
+
+        loaded = sites.choose(site, site_file, cached=True)
+        telling = self._telling or QUIET
+        made = Wrapping(loaded, self.runner, jobs_folder=self.jobs_folder(loaded.site), telling=telling)
+        return notebooks.prepared(spec, made, self.runner, telling, final=final, names=names)
 
     def _found(self, site: Site) -> tuple[Site, Scheduler]:
         """The site with what its scheduler says of itself and of its partitions, and that scheduler."""
@@ -962,23 +986,6 @@ def _native(record: JobRecord) -> str:
     if not record.native_id:
         raise PlanError(f"whether the scheduler has {record.label} is not known yet", hint="try again in half a minute")
     return record.native_id
-
-
-def absolute_image(image: str) -> str:
-    """The path of an image from the root; the name of one in a registry as it is."""
-    return image if not image or "://" in image else absolute(image)
-
-
-def absolute(path: str) -> str:
-    """The path from the root, with symbolic links kept: `/home/u` often is one that only the login node resolves.
-
-    Raises:
-        PlanError: the current folder was removed.
-    """
-    try:
-        return os.path.abspath(Path(path).expanduser())  # noqa: PTH100 - resolve() would follow the links
-    except FileNotFoundError:
-        raise PlanError("the current folder is gone", hint="go to another one: cd") from None
 
 
 def draft_record(prepared: Prepared, now: float) -> JobRecord:

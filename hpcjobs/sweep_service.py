@@ -94,6 +94,7 @@ class Sweeps:
             PlanError: a point cannot run on that site.
         """
         points = build.expand(spec)
+        spec = self._with_notebook(spec, points, site=site, site_file=site_file, final=final)
         now, tag = self.service.now(), paths.new_tag()
         draft = build.draft(spec, points, tag=tag, now=now)
         ready = self._ready(draft, site=site, site_file=site_file, final=final)
@@ -281,6 +282,17 @@ class Sweeps:
         """One job of the study, planned and rendered."""
         one, alter = build.job(study, ready, piece, lane, number, after=after)
         return self.service.write(one, alter)
+
+    def _with_notebook(self, spec: StudySpec, points: Points, *, site: str, site_file: str, final: bool) -> StudySpec:
+        """The request with a command in the place of a notebook, which each point finds in its folder."""
+        if not (notebook := spec.job.notebook):
+            return spec
+        inside = Path(notebook).name
+        job, _ = self.service.with_notebook(
+            spec.job, site="" if site_file else site, site_file=site_file, final=final, names=points.columns
+        )
+        words = [inside if word == notebook else word for word in job.command]
+        return replace(spec, job=replace(job, command=tuple(words)), inputs=(*spec.inputs, notebook))
 
     def _ready(self, study: StudyRecord, *, site: str, site_file: str, final: bool) -> Ready:
         """All that is known of the job of one point, with placeholders where its values will be."""

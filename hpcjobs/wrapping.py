@@ -8,13 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpcjobs import destination, launchers, plan, render, wrapper
+from hpcjobs import destination, launchers, paths, plan, render, wrapper
 from hpcjobs.errors import PlanError, UsageError
 from hpcjobs.image_service import QUIET, Images
 from hpcjobs.model import Shape
 from hpcjobs.mpi import settle
 from hpcjobs.mpi_service import Mpi, place
-from hpcjobs.service import absolute, absolute_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -67,7 +66,7 @@ class Wrapping:
         if not spec.image:
             raise UsageError("there is no image", hint="name one: app.sif, app.sqfs, docker://alpine:3.20")
         spec = destination.with_defaults(spec, self._site)
-        spec = replace(spec, workdir=absolute(spec.workdir or "."), image=absolute_image(spec.image))
+        spec = replace(spec, workdir=paths.absolute(spec.workdir or "."), image=paths.absolute_image(spec.image))
         image, runtime = Images(self._site, self._runner, self._telling).choose(spec, final=True)
         return spec, image, runtime
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -19,7 +20,7 @@ from hpcjobs.errors import UsageError
 from hpcjobs.units import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 PROGRAM = "hpcjob"
 _YAML = (".yaml", ".yml")
@@ -60,6 +61,8 @@ class VerbWithCommand(Verb):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse what stands before `--`; the rest becomes the parameter `command`, byte for byte."""
         head, command = _split(args)
+        if any(param.name == "parameters" for param in self.params):
+            head = list(_parameters(head))
         if any(param.name in _FILES for param in self.params) and not ctx.resilient_parsing:
             head = self._file_last(ctx, head, command)
         rest: list[str] = super().parse_args(ctx, head)
@@ -99,6 +102,12 @@ class VerbWithCommand(Verb):
         parser.allow_interspersed_args = False
         values, _, _ = parser.parse_args(list(words))
         return len(values.get("command") or ()) + any(values.get(name) is not None for name in _FILES)
+
+
+def _parameters(words: list[str]) -> Iterator[str]:
+    """`-p K=V` is papermill's for a parameter, and no partition: their names have no `=`."""
+    for word, after in zip_longest(words, words[1:], fillvalue=""):
+        yield "--parameter" if word == "-p" and "=" in after else word
 
 
 def _split(words: list[str]) -> tuple[list[str], list[str]]:

@@ -220,7 +220,7 @@ def image(
     """
     from hpcjobs.model import JobSpec, Site
     from hpcjobs.mpi_service import Mpi
-    from hpcjobs.service import absolute
+    from hpcjobs.paths import absolute
 
     spec = JobSpec(command=tuple(command or ()), image=image, bind=tuple(bind or ()), workdir=absolute("."))
     if "://" in image:

@@ -272,6 +272,16 @@ Command = Annotated[
     list[str] | None,
     typer.Argument(metavar="[-- COMMAND...]", help="The program and its arguments.", show_default=False),
 ]
+Notebook = Annotated[
+    str,
+    option(
+        "--notebook", metavar="FILE.ipynb", panel=_PROGRAM, help="Notebook to run in the image; kept as it was run."
+    ),
+]
+Parameters = Annotated[
+    list[str] | None,
+    option("--parameter", metavar="K=V", panel=_PROGRAM, help="Parameter of the notebook, repeatable; short: -p K=V."),
+]
 Wait = Annotated[
     bool, option("--wait", help="Show the output while the job runs; exit code 0 if it ends well, else 1.")
 ]

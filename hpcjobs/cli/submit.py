@@ -57,10 +57,12 @@ if TYPE_CHECKING:
         Mpi,
         MpiCheck,
         Nodes,
+        Notebook,
         Ntasks,
         NtasksPerNode,
         Output,
         Overlays,
+        Parameters,
         PartitionName,
         Qos,
         Requeue,
@@ -108,6 +110,8 @@ def submit(
     dependency: Dependency = "",
     directives: Directives = None,
     image: Image = "",
+    notebook: Notebook = "",
+    parameters: Parameters = None,
     runtime: RuntimeName = "",
     launcher: LauncherName = "",
     mpi: Mpi = "",
@@ -229,7 +233,7 @@ _SAME = (
     "nodes", "ntasks", "ntasks_per_node", "cpus_per_task", "exclusive", "partition", "account", "qos", "constraint",
     "reservation", "licenses", "hold", "requeue", "array", "dependency", "image", "runtime", "launcher", "mpi", "app",
     "entrypoint", "clean_env", "container_workdir", "writable", "image_key", "name", "workdir", "output", "error",
-    "template",
+    "template", "notebook",
 )  # fmt: skip
 
 
@@ -254,6 +258,7 @@ def request(
         "verify": "required" if given["verify"] else "",
         "image_changed": _one_of("--image-changed", given["image_changed"], ("refuse", "warn", "ignore")),
         "mpi_check": _one_of("--mpi-check", given["mpi_check"], ("first", "always", "never")),
+        "parameters": _parameters(given.get("parameters") or ()),
         "services": _services(given["services"] or ()),
     }
     job_file = "" if asked is not None else given["job_file"]
@@ -273,13 +278,14 @@ def _spec(
     for key in ("bind", "modules", "directives", "overlay", "services"):
         if key in given:
             given[key] = (*asked.get(key, ()), *given[key])
-    if "env" in given:
-        given["env"] = {**asked.get("env", {}), **given["env"]}
+    for key in ("env", "parameters"):
+        if key in given:
+            given[key] = {**asked.get(key, {}), **given[key]}
     if {"mem", "mem_per_cpu"} & given.keys():
         asked = {key: value for key, value in asked.items() if key not in {"mem", "mem_per_cpu"}}
     site = asked.pop("site", "")
     spec = JobSpec(**{**asked, **given})
-    if need_command and not spec.command:
+    if need_command and not (spec.command or spec.notebook):
         raise UsageError(
             f"{job_file} has no command, and none was given" if job_file else "there is no command to run",
             hint=f"hpcjob submit {job_file or '--nodes 4 --image app.sif'} -- ./solve in.nml",
@@ -328,6 +334,16 @@ def _services(texts: Sequence[str]) -> tuple[ServiceSpec, ...]:
             raise UsageError(f"--service {text!r} is not understood", hint="write --service db=redis.sif")
         found.append(ServiceSpec(name=name, image=image))
     return tuple(found)
+
+
+def _parameters(pairs: Sequence[str]) -> dict[str, str]:
+    found = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not (name and equals):
+            raise UsageError(f"--parameter {pair!r} is not understood", hint="write --parameter alpha=0.5")
+        found[name] = value
+    return found
 
 
 def environment(pairs: Sequence[str]) -> dict[str, str]:

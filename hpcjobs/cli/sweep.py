@@ -361,7 +361,7 @@ def study_spec(options: Mapping[str, Any]) -> tuple[StudySpec, str]:
     loaded = _loaded(options["study_file"])
     asked = dict(loaded.job) if loaded else {}
     job, site = submission.request(options, need_command=False, asked=asked)
-    if not job.command:
+    if not (job.command or job.notebook):
         raise UsageError("there is no command to run", hint="hpcjob sweep --grid re=100,200 -- ./solve --re {re}")
     name = options["name"] or (loaded.name if loaded else "")
     spec = StudySpec(

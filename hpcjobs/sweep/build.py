@@ -81,7 +81,7 @@ def draft(spec: StudySpec, points: Points, *, tag: str, now: float) -> StudyReco
         site="",
         site_file="",
         folder="",
-        workdir=service.absolute(job.workdir or "."),
+        workdir=paths.absolute(job.workdir or "."),
         created=now,
         names=tuple(points.columns),
         kinds=tuple(map(_kind, points.columns.values())),
@@ -125,7 +125,7 @@ def _absolute_input(text: str) -> str:
     file = inputs.source(text)
     if not Path(file).expanduser().exists():
         raise NotFoundError(f"there is no input file {file}", hint="write --input FILE, or --input FILE:NAME")
-    return service.absolute(file) + text.removeprefix(file)
+    return paths.absolute(file) + text.removeprefix(file)
 
 
 def pinned(ready: Ready) -> dict[str, object]:
