@@ -149,6 +149,11 @@ class JobSpec:
     a kind of the launcher's (pmi2, pmix), container (a launcher in the image, one node), or none."""
     mpi_check: Literal["", "first", "always", "never"] = ""
     """When a moment's run before the program shows that its ranks find each other; by default what the site says."""
+    port: str = ""
+    """Port of a web application that the program is: a number, or auto for a free one. The program finds it in
+    HPCJOB_PORT, the address to listen on in HPCJOB_ADDRESS, and in HPCJOB_TOKEN a secret."""
+    idle: Duration | None = None
+    """End the application when nobody was connected to its port for so long."""
     template: str = ""
     """A template file to use instead of the site's."""
     directives: tuple[str, ...] = ()
@@ -763,6 +768,15 @@ class StudyPart:
 
 
 @dataclass(frozen=True)
+class AppPlan:
+    """A web application: where it listens, and when it ends."""
+
+    port: int  # 0 = one that is free
+    address: str
+    idle: int = 0  # seconds; 0 = for ever
+
+
+@dataclass(frozen=True)
 class Plan:
     """Everything decided: the only thing a template sees. Empty means not asked for."""
 
@@ -829,6 +843,7 @@ class Plan:
     cleanup: tuple[tuple[str | Shell, ...], ...] = ()  # commands run at the end, whatever ended it
     files: dict[str, str] = field(default_factory=dict)  # of the job's folder, besides hpcjob's own
     study: StudyPart | None = None
+    app: AppPlan | None = None
     notes: tuple[Note, ...] = ()
 
     @property

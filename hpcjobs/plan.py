@@ -25,6 +25,7 @@ from hpcjobs.destination import (
 )
 from hpcjobs.errors import PlanError
 from hpcjobs.model import (
+    AppPlan,
     ContainerRequest,
     HostFacts,
     ImageCheck,
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from hpcjobs.shell import Shell
 
 _PATHS = ("workdir", "output", "error")
+_LEAST_PORT, _MOST_PORT = 1024, 65535
 _LONGEST_NAME = 200  # bytes; slurmdbd keeps 255
 
 # Directives that hpcjob writes or needs for itself, and what to use instead.
@@ -337,6 +339,7 @@ def resolve(
         services=contained.services,
         cleanup=contained.cleanup,
         files=contained.files,
+        app=_app(spec, site, shape),
         notes=(*notes, *_as_notes(runtime.name, invocation.notes), *_as_notes(launcher.name, launch.notes)),
     )
 
@@ -426,7 +429,28 @@ def _passed(site: Site, spec: JobSpec) -> tuple[str, ...]:
     if any(isinstance(value, shell.Shell) for value in spec.env.values()):  # parameters of a study's point
         index = (*index, "HPCJOB_STUDY", "HPCJOB_POINT", "HPCJOB_FOLDER")
     scratch = ("HPCJOB_SCRATCH",) if site.scratch else ()
-    return ("HPCJOB_NATIVE_ID", "HPCJOB_RESTARTS", *index, *scratch, *services, *site.env, *site.gpu.rank_env)
+    app = ("HPCJOB_PORT", "HPCJOB_ADDRESS", "HPCJOB_TOKEN") if spec.port else ()
+    return ("HPCJOB_NATIVE_ID", "HPCJOB_RESTARTS", *index, *app, *scratch, *services, *site.env, *site.gpu.rank_env)
+
+
+def _app(spec: JobSpec, site: Site, shape: Shape) -> AppPlan | None:
+    """The web application that the job is.
+
+    Raises:
+        PlanError: it cannot be one.
+    """
+    if not spec.port:
+        if spec.idle:
+            raise PlanError("--idle is about a web application, and there is none", hint="add --port auto")
+        return None
+    if spec.array or shape.ntasks > 1:
+        what = "an array" if spec.array else f"{shape.ntasks} ranks"
+        raise PlanError(f"a web application is one program, not {what}", hint="leave out -a, -N and -n")
+    if spec.port != "auto" and not (spec.port.isdecimal() and _LEAST_PORT <= int(spec.port) <= _MOST_PORT):
+        raise PlanError(f"--port {spec.port!r} is no port", hint="write --port auto, or a number from 1024 to 65535")
+    # On a machine of one's own nobody else is to see it; the node of a cluster is reached over its network.
+    address = "127.0.0.1" if site.scheduler.kind == "local" else "0.0.0.0"  # noqa: S104 - with a secret
+    return AppPlan(0 if spec.port == "auto" else int(spec.port), address, int(spec.idle or 0))
 
 
 def _as_notes(subject: str, notes: tuple[str, ...]) -> Iterator[Note]:

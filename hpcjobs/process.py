@@ -138,6 +138,51 @@ def become(argv: Sequence[str]) -> NoReturn:
         raise UnreachableError(f"{argv[0]} cannot be run here: {error.strerror}", hint="is it on PATH?") from error
 
 
+def in_terminal(argv: Sequence[str], *, when: str, typed: str) -> int:
+    """Run a program in a terminal of its own, joined to this one; its exit code.
+
+    When it has written what `when` (a regular expression) matches, `typed` is typed into it.
+
+    Raises:
+        UnreachableError: the program does not exist, or there is no terminal here.
+    """
+    import pty
+    import re
+    import shutil
+
+    if not (os.isatty(0) and shutil.which(argv[0])):
+        why = "there is no such program" if os.isatty(0) else "its input is no terminal"
+        raise UnreachableError(f"{argv[0]} cannot be run here: {why}", hint="type it in a terminal of a login node")
+    if log := _log():
+        log.info("%s", shlex.join(argv))
+    said = b""
+
+    def relay(descriptor: int) -> bytes:
+        nonlocal said, typed
+        data = os.read(descriptor, 1024)
+        said = (said + data)[-4096:]
+        if typed and re.search(when.encode(), said):
+            _same_size(descriptor)
+            os.write(descriptor, typed.encode("utf-8", "surrogateescape"))
+            typed = ""
+        return data
+
+    status = pty.spawn(list(argv), relay)
+    return os.waitstatus_to_exitcode(status)
+
+
+def _same_size(descriptor: int) -> None:
+    """Give a terminal as many lines and columns as this one has, now and whenever that changes."""
+    import fcntl
+    import termios
+
+    def copy(*_: object) -> None:
+        fcntl.ioctl(descriptor, termios.TIOCSWINSZ, fcntl.ioctl(0, termios.TIOCGWINSZ, b"\0" * 8))
+
+    copy()
+    signal.signal(signal.SIGWINCH, copy)
+
+
 def _log() -> logging.Logger | None:
     # Who listens has imported it; for the others the import would be a twentieth of `hpcjob status`.
     module = sys.modules.get("logging")

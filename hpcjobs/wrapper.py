@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     Word = str | Shell
 
+# A shell with what people expect of one, if the image has it.
+SHELL = ("sh", "-c", "if command -v bash >/dev/null; then exec bash; else exec sh; fi")
 # What shows that a node has GPUs of that maker.
 _DEVICES = {"nvidia": "/dev/nvidiactl", "amd": "/dev/kfd", "intel": "/dev/dri"}
 # The folder in which a wrapper is called, as its script knows it.

@@ -20,6 +20,9 @@ GROUPS: dict[str, dict[str, str]] = {
         "wrap": "hpcjobs.cli.wrap:wrap",
         "module": "hpcjobs.cli.wrap:module",
         "kernel": "hpcjobs.cli.kernel:COMMANDS",
+        "jupyter": "hpcjobs.cli.serve:jupyter",
+        "serve": "hpcjobs.cli.serve:serve",
+        "shell": "hpcjobs.cli.shell:shell",
     },
     "Follow them": {
         "status": "hpcjobs.cli.status:status",

@@ -115,6 +115,7 @@ CpusPerTask = Annotated[
     option("-c", "--cpus-per-task", metavar="N", panel=_SHAPE, help="Cores of each rank; OMP_NUM_THREADS follows."),
 ]
 Gpus = Annotated[str, option("--gpus-per-node", metavar="[TYPE:]N", panel=_SHAPE, help="GPUs on each node: 4, a100:4.")]
+GpusInAll = Annotated[str, option("--gpus", metavar="[TYPE:]N", panel=_SHAPE, help="GPUs on all nodes together.")]
 Exclusive = Annotated[bool, option("--exclusive", panel=_SHAPE, help="Whole nodes, shared with nobody.")]
 
 Mem = Annotated[str, option("--mem", metavar="SIZE", panel=_LIMITS, help="Memory on each node: 4G, 512M.")]
@@ -281,6 +282,17 @@ Notebook = Annotated[
 Parameters = Annotated[
     list[str] | None,
     option("--parameter", metavar="K=V", panel=_PROGRAM, help="Parameter of the notebook, repeatable; short: -p K=V."),
+]
+Port = Annotated[
+    str,
+    option("--port", metavar="N", panel=_PROGRAM, help="Port that it listens on; auto: a free one, in HPCJOB_PORT."),
+]
+NoWait = Annotated[bool, option("--no-wait", help="Submit it, and do not wait until it answers.")]
+ServedJob = Annotated[
+    str, option("--job", metavar="JOB", help="Submit nothing: say where this job is.", autocompletion=complete.jobs)
+]
+Idle = Annotated[
+    str, option("--idle", metavar="TIME", panel=_PROGRAM, help="End it when it was not used for so long: 30m, 1h.")
 ]
 Wait = Annotated[
     bool, option("--wait", help="Show the output while the job runs; exit code 0 if it ends well, else 1.")

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         Exclusive,
         FailedPoints,
         Gpus,
+        GpusInAll,
         Hold,
         Image,
         ImageChanged,
@@ -94,6 +95,7 @@ def submit(
     ntasks_per_node: NtasksPerNode = None,
     cpus_per_task: CpusPerTask = None,
     gpus_per_node: Gpus = "",
+    gpus: GpusInAll = "",
     exclusive: Exclusive = False,
     mem: Mem = "",
     mem_per_cpu: MemPerCpu = "",
@@ -154,12 +156,12 @@ def submit(
     seconds = seconds_to_wait(timeout, wait=wait)
     service = Service(telling=progress.telling())
     if dry_run:
-        return _render(service.prepare(spec, site=site, site_file=site_file), json=json)
+        return show_script(service.prepare(spec, site=site, site_file=site_file), json=json)
     record = service.submit(spec, site=site, site_file=site_file)
     if not json:
         out.say(record.label)
         sys.stdout.flush()
-        _tell_submitted(record, _mpi_of(service, record), held=spec.hold, follow=not wait)
+        tell_submitted(record, _mpi_of(service, record), held=spec.hold, follow=not wait)
         if spec.partition in ("", "auto"):  # else it was named, and nothing was chosen
             _tell_partition(service, record)
     if wait:
@@ -222,7 +224,7 @@ def resubmit(
         return 0
     for record in records:
         out.say(record.label)
-        _tell_submitted(record, _mpi_of(service, record))
+        tell_submitted(record, _mpi_of(service, record))
     return 0
 
 
@@ -251,6 +253,7 @@ def request(
     values: dict[str, Any] = {
         **{name: given[name] for name in _SAME if name in given},
         **_gpus(given["gpus_per_node"]),
+        **_gpus_in_all(given.get("gpus", ""), given),
         **_memory(given["mem"], given["mem_per_cpu"]),
         "time": Duration.parse(given["time"]) if given["time"] else None,
         "env": environment(given["env"] or ()),
@@ -308,6 +311,22 @@ def _gpus(text: str) -> dict[str, Any]:
     return {"gpus_per_node": int(count), "gpu_type": kind}
 
 
+def _gpus_in_all(text: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """`--gpus`, of all nodes, as so many of each."""
+    if not text:
+        return {}
+    if given["gpus_per_node"]:
+        raise UsageError("--gpus and --gpus-per-node say the same thing twice", hint="leave out one of them")
+    kind, _, count = text.rpartition(":")
+    nodes = given["nodes"] or 1
+    if not count.isdecimal() or int(count) % nodes:
+        raise UsageError(
+            f"--gpus {text}: that many GPUs cannot be shared out to {nodes} node{'s' * (nodes > 1)}",
+            hint="write --gpus-per-node 4",
+        )
+    return {"gpus_per_node": int(count) // nodes, "gpu_type": kind}
+
+
 def _memory(mem: str, mem_per_cpu: str) -> dict[str, Any]:
     if mem and mem_per_cpu:
         raise UsageError("--mem and --mem-per-cpu say the same thing twice", hint="leave out one of them")
@@ -360,7 +379,7 @@ def environment(pairs: Sequence[str]) -> dict[str, str]:
 # --------------------------------------------------------------------------------------- the answer
 
 
-def _render(prepared: Prepared, *, json: bool) -> int:
+def show_script(prepared: Prepared, *, json: bool) -> int:
     plan = prepared.plan
     if json:
         out.dump(script=prepared.script.text, template=prepared.script.template, plan=asdict(plan))
@@ -375,7 +394,7 @@ def _render(prepared: Prepared, *, json: bool) -> int:
     return 0
 
 
-def _tell_submitted(record: JobRecord, mpi: Mapping[str, Any], *, held: bool = False, follow: bool = True) -> None:
+def tell_submitted(record: JobRecord, mpi: Mapping[str, Any], *, held: bool = False, follow: bool = True) -> None:
     limit = f", {Duration(record.time_limit)}" if record.time_limit else ""
     array = f", array {record.array}" if record.array else ""
     native = f"{record.scheduler} job {record.native_id}"

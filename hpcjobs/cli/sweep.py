@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,13 +12,14 @@ from hpcjobs.cli import jobs as words
 from hpcjobs.cli import out, progress
 from hpcjobs.cli import studies as lines
 from hpcjobs.cli import submit as submission
+from hpcjobs.cli.like import like
 from hpcjobs.errors import NotFoundError, UsageError
 from hpcjobs.record import JobState
 from hpcjobs.service import Service
 from hpcjobs.units import HOUR, Duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from hpcjobs.cli.options import (
         Derive,
@@ -93,23 +93,6 @@ def _running(
     """The options about how points run."""
 
 
-def _like(*functions: Callable[..., Any], without: frozenset[str] = frozenset()) -> Callable[..., Any]:
-    """A function with the options of all of these, of which the first has an option's say."""
-    found: dict[str, inspect.Parameter] = {}
-    for function in functions:
-        for name, parameter in inspect.signature(function).parameters.items():
-            if name not in without:
-                found.setdefault(name, parameter)
-
-    def declared(**_: Any) -> None: ...
-
-    positional = [each for each in found.values() if each.kind is not inspect.Parameter.KEYWORD_ONLY]
-    named = [each for each in found.values() if each.kind is inspect.Parameter.KEYWORD_ONLY]
-    declared.__signature__ = inspect.Signature([*positional, *named])  # type: ignore[attr-defined]
-    declared.__annotations__ = {name: each.annotation for name, each in found.items()}
-    return declared
-
-
 def run(**options: Any) -> int:
     """Run a job at many points of a space of parameters.
 
@@ -136,7 +119,7 @@ def run(**options: Any) -> int:
     return lines.dump([studies.known(service, study)]) if options["json"] else 0
 
 
-run.__wrapped__ = _like(  # type: ignore[attr-defined]
+run.__wrapped__ = like(  # type: ignore[attr-defined]
     _design, _running, submission.submit,
     without=frozenset({"job_file"}),
 )  # fmt: skip
@@ -180,7 +163,7 @@ def _extend_options(study: StudyName, *, json: Json = False) -> None:
     """What `extend` has besides a design."""
 
 
-extend.__wrapped__ = _like(_extend_options, _design)  # type: ignore[attr-defined]
+extend.__wrapped__ = like(_extend_options, _design)  # type: ignore[attr-defined]
 
 
 def resume(study: StudyName, *, json: Json = False) -> int:

@@ -39,9 +39,6 @@ if TYPE_CHECKING:
     from hpcjobs.model import JobSpec
     from hpcjobs.wrapping import Wrapping
 
-# A shell with what people expect of one, if the image has it.
-_SHELL = ("sh", "-c", "if command -v bash >/dev/null; then exec bash; else exec sh; fi")
-
 
 def wrap(
     image: ImageName,
@@ -185,7 +182,9 @@ def shell(
     `hpcjob shell` opens one on a node.
     """
     asked = dict(locals())
-    _become(asked, spec_of(asked, command=_SHELL), ())
+    from hpcjobs.wrapper import SHELL
+
+    _become(asked, spec_of(asked, command=SHELL), ())
 
 
 def mpi(
