@@ -50,6 +50,7 @@ bench: $(STAMP) ## the numbers that this project promises
 	$(BIN)/python -m benchmarks.mpi
 	$(BIN)/python -m benchmarks.sweep
 	$(BIN)/python -m benchmarks.sweep_packing
+	$(BIN)/python -m benchmarks.prompt
 
 clean: ## remove what was made here
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage dist build

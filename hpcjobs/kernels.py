@@ -34,9 +34,11 @@ if TYPE_CHECKING:
     from hpcjobs.process import Runner
     from hpcjobs.wrapping import Wrapping
 
-# jupyter_client, kernelspec.py: what a kernel may be called.
-_NAME = re.compile(r"[a-z0-9._-]+", re.ASCII)
+# jupyter_client, kernelspec.py: what a kernel may be called; and `..` is a folder already.
+_NAME = re.compile(r"[a-z0-9_][a-z0-9._-]*", re.ASCII)
 _SPEC, _LAUNCH = "kernel.json", "launch"
+# What `look` reads: number of the language, program, version, version of the package, interrupt.
+_FOUND = re.compile(r"^(\d) (.+) (\d\S*) (\S+) (signal|message|-)$", re.MULTILINE)
 # Seconds for a first start of an interpreter from a cold file system.
 _PROBE_TIMEOUT = 180.0
 
@@ -63,9 +65,9 @@ LANGUAGES = (
             "try:\n"
             "    import ipykernel, ipykernel.kernelbase as base\n"
             "    how = 'message' if hasattr(base.Kernel, 'interrupt_request') else 'signal'\n"
-            "    print(v, ipykernel.__version__, how)\n"
+            "    print(' '.join((v, ipykernel.__version__, how)))\n"  # as Python 2 reads it too
             "except ImportError:\n"
-            "    print(v, '-', '-')\n",
+            "    print(v + ' - -')\n",
         ),
         ("-m", "ipykernel_launcher", "-f"),
         "pip install ipykernel",
@@ -168,7 +170,8 @@ def installed(folder: Path) -> Iterator[Kernel]:
             told = json.loads(spec.read_text("utf-8"))
         except (OSError, ValueError):
             continue  # Jupyter's own list tells of it
-        own = told.get("metadata", {}).get("hpcjobs")
+        metadata = told.get("metadata") if isinstance(told, dict) else None
+        own = metadata.get("hpcjobs") if isinstance(metadata, dict) else None
         if isinstance(own, dict):
             words = {key: str(own.get(key, "")) for key in ("site", "site_file", "runtime", "language", "program")}
             yield Kernel(
@@ -232,7 +235,7 @@ def look(
         )
     return [
         Found(LANGUAGES[int(number)], name, version, package, interrupt)
-        for number, name, version, package, interrupt in (line.split() for line in done.out.splitlines())
+        for number, name, version, package, interrupt in _FOUND.findall(done.out)
     ]
 
 
@@ -248,9 +251,10 @@ def choose(found: Sequence[Found], language: str, image: str) -> Found:
         raise UsageError(f"--language {language!r} is not known", hint=nearest(language, [e.name for e in LANGUAGES]))
     fitting = [each for each in found if not language or each.language is names[language.lower()]]
     if not fitting:
-        wanted = names[language.lower()].title if language else "no Python, R or Julia on its PATH"
-        message = f"there is {wanted}" if not language else f"there is no {wanted} on the PATH"
-        raise PlanError(f"{message} in the image {image}", hint="name it: --program /opt/conda/bin/python")
+        wanted = names[language.lower()].title if language else "Python, R or Julia"
+        raise PlanError(
+            f"there is no {wanted} on the PATH of the image {image}", hint="name it: --program /opt/conda/bin/python"
+        )
     able = [each for each in fitting if each.package != "-"]
     if not able:
         one = fitting[0]

@@ -125,18 +125,19 @@ def _check(spec: JobSpec) -> str:
     path = Path(spec.workdir or ".", spec.notebook).expanduser()
     try:
         told = json.loads(path.read_text("utf-8"))
-        cells, metadata = told["cells"], told.get("metadata", {})
+        code = [cell for cell in told["cells"] if cell.get("cell_type") == "code"]
+        metadata = told.get("metadata") or {}
+        kernel, info = metadata.get("kernelspec") or {}, metadata.get("language_info") or {}
+        language = str(kernel.get("language") or info.get("name") or "python").lower()
     except FileNotFoundError:
         raise NotFoundError(f"there is no notebook {spec.notebook}", hint="is its name right?") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise PlanError(
             f"{spec.notebook} is no notebook that can be run: {error}", hint="open and save it in Jupyter (nbformat 4)"
         ) from error
-    if not any(cell.get("cell_type") == "code" for cell in cells):
+    if not code:
         raise PlanError(f"{spec.notebook} has no cell with code", hint="is it saved?")
-    return str(
-        metadata.get("kernelspec", {}).get("language") or metadata.get("language_info", {}).get("name") or "python"
-    ).lower()
+    return language
 
 
 def _python(script: str, image: str, runner: Runner) -> _Python | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from dataclasses import replace
@@ -116,7 +117,7 @@ class Wrapping:
     def _settled(self, spec: JobSpec, image: ImageFacts, runtime: Runtime) -> tuple[Settled | None, LauncherConfig]:
         """How MPI runs in a rank of the program, and the site's launcher."""
         # A command is run too often for the program that shows whether ranks find each other.
-        spec = replace(spec, mpi_check="never")
+        spec = replace(spec, ntasks=spec.ntasks or _RANKS.ntasks, mpi_check="never")
         launcher = plan.choose_launcher(spec, self._site)
         mpi = Mpi(self._site, self._loaded.file, self._runner, self._telling)
         known, why = mpi.known(spec, image, self._mpi_folder, runtime.config, elsewhere=False)
@@ -127,7 +128,7 @@ class Wrapping:
         if known.host:
             launcher = settle.understanding(launcher, known.host)
         settled = settle.settle(settle.Job(spec, self._site, image, runtime, launcher, _RANKS, even=False), known)
-        if settled.plan.mode:
+        if settled.plan.mode not in ("", "none"):
             kind = f", to be started with srun --mpi={settled.plan.type}" if settled.plan.type else ""
             self._telling.say(f"mpi: {settled.plan.mode}{kind} ({settled.plan.why})")
         return settled, launcher
@@ -137,14 +138,16 @@ class Wrapping:
     def commands(self, spec: JobSpec, names: Iterable[str], *, mpi: bool = False) -> dict[str, str]:
         """A script for each command: by the name of its file."""
         spec, image, runtime = self.prepared(spec)
-        settled, _ = self._settled(spec, image, runtime) if mpi else (None, None)
         found = {}
         for name in names:
             of_file = Path(name).name
             if not _COMMAND.fullmatch(of_file):
                 raise UsageError(f"{name!r} cannot be the name of a command", hint="write --command samtools")
-            made = self.of(replace(spec, command=(name,)), image, runtime, settled=settled)
-            found[of_file] = render.render_wrapper(made)
+            if of_file in found:
+                raise UsageError(f"two commands would be called {of_file}", hint="leave out one of them")
+            asked = replace(spec, command=(name,))
+            settled, _ = self._settled(asked, image, runtime) if mpi else (None, None)
+            found[of_file] = render.render_wrapper(self.of(asked, image, runtime, settled=settled))
         return found
 
 
@@ -175,7 +178,8 @@ def write_file(path: Path, text: str, mode: int = 0o666, *, force: bool = False)
             file.write(text)
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # as where it could not be made
+            temporary.unlink()
         raise PlanError(f"{path} cannot be written: {error.strerror}", hint="choose another place with --to") from error
     return path
 

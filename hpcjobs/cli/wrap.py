@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from hpcjobs import process
 from hpcjobs.cli import out, progress
-from hpcjobs.cli.submit import environment
 from hpcjobs.errors import UsageError
 
 if TYPE_CHECKING:
@@ -222,6 +221,7 @@ def mpi(
 
 
 def spec_of(asked: Mapping[str, Any], **more: Any) -> JobSpec:
+    from hpcjobs.cli.submit import environment
     from hpcjobs.model import JobSpec
 
     given: dict[str, Any] = {

@@ -135,11 +135,23 @@ _MANY = {"l", "W", "v"}
 def qsub(server: Server, argv: list[str]) -> tuple[int, str, str]:
     """Take a job."""
     try:
+        if any(option == "I" for option, _ in split("qsub", argv, _QSUB)[0]):
+            return _interactive(server, argv)
         job = _job(server, argv)
     except Refusal as refusal:
         return refusal.code, "", refusal.text
     silent = any(option == "z" for option, _ in split("qsub", argv, _QSUB)[0])
     return 0, "" if silent else server.name(job) + "\n", ""
+
+
+def _interactive(server: Server, argv: list[str]) -> tuple[int, str, str]:
+    """What a person sees of `qsub -I` (OpenPBS, src/cmds/qsub.c): two lines, then the shell of a login on the node."""
+    wanted = merge(split("qsub", argv, _QSUB)[0], [])
+    name = server.name(_accept(server, wanted, " ".join(argv), script="true\n", command=[], name="STDIN"))
+    sys.stdout.write(f"qsub: waiting for job {name} to start\nqsub: job {name} ready\n\n")
+    sys.stdout.flush()
+    os.chdir(Path.home())
+    os.execvp("bash", ["bash", "--norc", "-i"])  # noqa: S606 - as the node does
 
 
 def _job(server: Server, argv: list[str]) -> Job:

@@ -53,4 +53,4 @@ def main(name: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(sys.argv[1])))
+    sys.stdout.write(json.dumps(main(sys.argv[1])))

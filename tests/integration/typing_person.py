@@ -12,7 +12,8 @@ import termios
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
+
+from typing_extensions import Self
 
 
 class Typing:
@@ -59,10 +60,10 @@ class Typing:
         self.shown += data.decode("utf-8", "replace")
         return bool(data)
 
-    def __enter__(self) -> Typing:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, kind: object, error: object, at: object) -> None:
         os.close(self._terminal)  # which hangs up
         try:
             self._process.wait(20)

@@ -62,7 +62,7 @@ def test_list(project: Path) -> None:
     (project / "slurm.sh.j2").touch()
     (project / "mine.sh.j2").touch()
     found = {name: origin for name, origin, _ in render.list_templates()}
-    built_in = dict.fromkeys(("base", "local", "lsf", "pbs", "point"), "built-in")
+    built_in = dict.fromkeys(("base", "local", "lsf", "pbs", "point", "wrapper"), "built-in")
     assert found == {**built_in, "mine": "project", "slurm": "project"}
 
 
@@ -162,7 +162,7 @@ def test_here_document_ends(project: Path) -> None:
 # ---------------------------------------------------------------------------------------- checking
 
 
-@pytest.mark.parametrize("name", ["base", "slurm", "local", "point"])
+@pytest.mark.parametrize("name", ["base", "slurm", "local", "point", "pbs", "lsf", "wrapper"])
 def test_built_in_templates_are_right(name: str) -> None:
     assert render.check_template(render.find_template(f"builtin/{name}")[1]) == []
 
