@@ -28,7 +28,7 @@ from jupyter_client.manager import KernelManager
 from hpcjobs import __version__
 
 IMAGES = Path(os.environ.get("HPCJOBS_JUPYTER_IMAGES", "/var/tmp/hpcjobs-jupyter-images"))
-COMMAND_RUNS, KERNEL_RUNS = 41, 15
+COMMAND_RUNS, KERNEL_RUNS = 41, 25
 COMMAND_LIMIT, KERNEL_LIMIT = 0.010, 0.050
 # Root may lack capabilities in a VM or container; in a user namespace it needs none.
 APPTAINER = ("apptainer", "exec", *(("--userns",) if os.geteuid() == 0 else ()))

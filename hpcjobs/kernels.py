@@ -75,11 +75,11 @@ LANGUAGES = (
     Language(
         "R", "R", ("R",), "IRkernel",
         (
-            "--vanilla", "--no-echo", "-e",
+            "--vanilla", "--slave", "-e",
             "v <- tryCatch(as.character(packageVersion('IRkernel')), error = function(e) '-'); "
             "cat(as.character(getRversion()), v, 'signal\\n')",
         ),
-        ("--no-echo", "-e", "IRkernel::main()", "--args"),
+        ("--slave", "-e", "IRkernel::main()", "--args"),
         "R -e \"install.packages('IRkernel')\"",
     ),
     Language(

@@ -6,20 +6,22 @@ database, and looked at only after all that the image has, so that the notebook 
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
+import shutil
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hpcjobs import paths, render
-from hpcjobs.errors import HpcjobError, NotFoundError, PlanError, UnreachableError, UsageError
+from hpcjobs.errors import NotFoundError, PlanError, UnreachableError, UsageError
 from hpcjobs.model import Note
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from hpcjobs.image_service import Telling
     from hpcjobs.model import JobSpec
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 _RUN = (
     "in=$1 id=${HPCJOB_NATIVE_ID%%[.[]*}; out=${in##*/}; shift; "
     "out=${out%.ipynb}-${HPCJOB_POINT:-$id${HPCJOB_ARRAY_INDEX:+_$HPCJOB_ARRAY_INDEX}}.ipynb; "
-    'exec python3 PAPERMILL --log-output --no-progress-bar "$@" "$in" "$out"'
+    'exec python3 PAPERMILL --stdout-file - --log-output --no-progress-bar "$@" "$in" "$out"'
 )
 _PROGRAM = "PAPERMILL"
 _PROBE = (
@@ -70,7 +72,9 @@ def prepared(
         NotFoundError: there is no such notebook.
         PlanError: the image cannot run it.
     """
-    language = _check(spec)
+    language, known = _check(spec)
+    if known is not None and (strange := [name for name in spec.parameters if name not in known]):
+        telling.say(f"warning: the cell tagged parameters of {spec.notebook} sets no {', '.join(strange)}")
     asked, image, runtime = wrapping.prepared(spec) if spec.image else (spec, None, None)
     module, note = "-m papermill", []
     if image is not None and runtime is not None:
@@ -108,8 +112,8 @@ def as_command(spec: JobSpec, module: str, language: str, names: Iterable[str] =
     )
 
 
-def _check(spec: JobSpec) -> str:
-    """The language of the notebook.
+def _check(spec: JobSpec) -> tuple[str, set[str] | None]:
+    """The language of the notebook, and the names that its cell of parameters sets, if that can be told.
 
     Raises:
         UsageError, NotFoundError: as `prepared`.
@@ -137,7 +141,19 @@ def _check(spec: JobSpec) -> str:
         ) from error
     if not code:
         raise PlanError(f"{spec.notebook} has no cell with code", hint="is it saved?")
-    return language
+    return language, _parameters(code) if language == "python" else None
+
+
+def _parameters(cells: Sequence[Mapping[str, Any]]) -> set[str] | None:
+    """What the cell with papermill's tag sets; None where there is no such cell, or it is not plain Python."""
+    tagged = [cell for cell in cells if "parameters" in ((cell.get("metadata") or {}).get("tags") or ())]
+    try:
+        trees = [ast.parse("".join(cell.get("source") or "")) for cell in tagged]
+    except SyntaxError:
+        return None
+    stored = {node.id for tree in trees for node in ast.walk(tree)
+              if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}  # fmt: skip
+    return stored if tagged else None
 
 
 def _python(script: str, image: str, runner: Runner) -> _Python | None:
@@ -180,17 +196,18 @@ def _papermill(version: str, runner: Runner, telling: Telling, *, final: bool) -
     hint = "add it where the image is made: RUN pip install papermill"
     try:
         done = runner(_pip(version, work), timeout=_PIP_TIMEOUT)
-    except HpcjobError as error:
-        raise PlanError(f"papermill cannot be got: {error.message}", hint=hint) from error
-    if done.code:
-        said = [line for line in done.err.splitlines() if line.startswith("ERROR")] or done.err.splitlines()
-        raise PlanError(f"papermill cannot be got: {said[0] if said else 'pip failed'}", hint=hint)
-    (work / _SCRIPT).write_text(_LAST)
-    try:
+        if done.code:
+            said = [line for line in done.err.splitlines() if line.startswith("ERROR")] or done.err.splitlines()
+            raise PlanError(f"papermill cannot be got: {said[0] if said else 'pip failed'}", hint=hint)
+        (work / _SCRIPT).write_text(_LAST)
         work.rename(folder)
-    except OSError:
+    except UnreachableError as error:
+        raise PlanError(f"papermill cannot be got: {error.message}", hint=hint) from error
+    except OSError as error:
         if not folder.is_dir():  # else another was faster
-            raise
+            raise PlanError(f"papermill cannot be got: {error}", hint=hint) from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
     return folder
 
 

@@ -149,7 +149,8 @@ def sample_plan(*, full: bool = True) -> Plan:
         tag="3f9c2a71b2c4", name="solve", site="sample", scheduler="slurm", template="slurm.sh.j2",
         folder="/home/u/.local/share/hpcjobs/solve", workdir="/home/u/run", output="/home/u/run/out.log",
         error="/home/u/run/out.log", shape=Shape(), launch=(("./solve", "in.nml"),), command=("./solve", "in.nml"),
-        native={"options": (("-N", "solve"),), "dialect": "openpbs", "indices": (), "index": "", "output": "", "error": ""},
+        native={"options": (("-N", "solve"),), "dialect": "openpbs", "indices": (), "index": "", "output": "",
+                "error": ""},
     )  # fmt: skip
     if not full:
         return least

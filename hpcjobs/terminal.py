@@ -6,6 +6,7 @@ Sources: salloc(1) and srun(1), "--pty" and "--overlap"; qsub(1B) of OpenPBS and
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from hpcjobs.translate.script import PBS, SLURM, read
 from hpcjobs.wrapper import SHELL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from hpcjobs.model import JobSpec
@@ -37,6 +38,9 @@ class Terminal:
     # What is typed into it once it has said this: qsub -I takes no command.
     when: str = ""
     typed: str = ""
+    # What is typed names this file, which the node sees: its path and text.
+    file: Path | None = None
+    text: str = ""
 
 
 def opened(
@@ -51,7 +55,7 @@ def opened(
         raise PlanError(
             "a shell is one job that starts at once", hint="leave out -a, -H, --service, --notebook, --port"
         )
-    asked = replace(spec, command=SHELL if spec.image else ("bash", "-l"), name=spec.name or "shell", mpi="none")
+    asked = replace(spec, command=SHELL if spec.image else ("bash",), name=spec.name or "shell", mpi="none")
     asked = replace(asked, ntasks_per_node=asked.ntasks_per_node or (None if asked.ntasks else 1))
     prepared = service.prepare(asked, site=site, site_file=site_file, final=final)
     kind = prepared.site.scheduler.kind
@@ -60,7 +64,7 @@ def opened(
     if spec.image:
         text = render.render_wrapper(wrapping.wrapper(replace(asked, image=prepared.spec.image)))
     else:
-        text = "exec bash -l\n"
+        text = "exec bash\n"
     return _KINDS[kind](prepared, text)
 
 
@@ -76,13 +80,15 @@ def _qsub(prepared: Prepared, text: str) -> Terminal:
     for each in read(prepared.script.text, PBS).directives:
         if not each.words[0].startswith(_NOT_QSUB):
             asked += each.words
-    file = _kept(text, prepared.plan.tag)
+    file = paths.data_home() / "shells" / f"{prepared.plan.tag}.sh"
     start = shell.lines(("cd", prepared.plan.workdir))
     return Terminal(
         ("qsub", "-I", *asked),
         when=r"qsub: job \S+ ready",
         # The first blank keeps it out of the history of a shell that leaves such out.
         typed=f" {start} && exec bash {shell.quote(str(file))}\n",
+        file=file,
+        text=text,
     )
 
 
@@ -93,10 +99,15 @@ def _here(_prepared: Prepared, text: str) -> Terminal:
 _KINDS: dict[str, Callable[[Prepared, str], Terminal]] = {"slurm": _salloc, "pbs": _qsub, "local": _here}
 
 
-def _kept(text: str, tag: str) -> Path:
-    """A file that the node sees; it removes itself when it is begun."""
-    folder = paths.data_home() / "shells"
-    paths.make_private(folder)
-    file = folder / f"{tag}.sh"
-    paths.write_private(file, f"rm -f {shell.quote(str(file))}\n{text}")
-    return file
+@contextmanager
+def kept(terminal: Terminal) -> Iterator[None]:
+    """The file of a terminal that names one, as long as that is open."""
+    if terminal.file is None:
+        yield
+        return
+    paths.make_private(terminal.file.parent)
+    paths.write_private(terminal.file, terminal.text)
+    try:
+        yield
+    finally:
+        terminal.file.unlink(missing_ok=True)

@@ -122,11 +122,11 @@ def wait(
         (record,) = service.refresh([record]).records
         if record.state is not state:
             on_change(record)
-        if app := find(record):
+        if not record.state.final and (app := find(record)):
             return app
         if record.state.final:
             raise JobFailedError(
-                f"{record.label} ended before it answered: {record.state.value}",
+                f"{record.label} does not answer: it is {record.state.value}",
                 hint=f"see: hpcjob logs {record.label}",
             )
         if timeout is not None and service.now() - begin >= timeout:

@@ -127,10 +127,17 @@ class Wrapping:
             return None, launcher
         if known.host:
             launcher = settle.understanding(launcher, known.host)
-        settled = settle.settle(settle.Job(spec, self._site, image, runtime, launcher, _RANKS, even=False), known)
+        job = settle.Job(spec, self._site, image, runtime, launcher, _RANKS, even=False)
+        try:
+            settled = settle.settle(job, known)
+        except PlanError as error:
+            error.hint += "; or for one process alone: --mpi none"
+            raise
         if settled.plan.mode not in ("", "none"):
             kind = f", to be started with srun --mpi={settled.plan.type}" if settled.plan.type else ""
             self._telling.say(f"mpi: {settled.plan.mode}{kind} ({settled.plan.why})")
+        if settled.plan.folder:
+            self._telling.say(f"it needs {settled.plan.folder}, which others can only use where you let them in")
         return settled, launcher
 
     # -------------------------------------------------------------------------------- commands as files
@@ -207,7 +214,9 @@ def launched(wrapping: Wrapping, spec: JobSpec, environ: Mapping[str, str]) -> t
     if ntasks < nodes:
         raise UsageError(f"{ntasks} ranks cannot be on {nodes} nodes", hint=f"-N {ntasks}, or more ranks: -n {nodes}")
     shape = Shape(nodes, ntasks, -(-ntasks // nodes), spec.cpus_per_task or 1)
-    launch = launcher.command(shape, mpi=kind)
+    # Without it srun uses all nodes of the job.
+    extra = (f"--nodes={nodes}",) if launcher.name == "srun" and spec.nodes else ()
+    launch = launcher.command(shape, mpi=kind, extra=extra)
     given = ("env", *(f"{name}={value}" for name, value in launch.env.items())) if launch.env else ()
     return (*given, *map(str, launch.argv), "bash", "-c", text, "hpcjob")
 

@@ -285,7 +285,12 @@ Parameters = Annotated[
 ]
 Port = Annotated[
     str,
-    option("--port", metavar="N", panel=_PROGRAM, help="Port that it listens on; auto: a free one, in HPCJOB_PORT."),
+    option(
+        "--port",
+        metavar="N",
+        panel=_PROGRAM,
+        help="Port that it listens on; by default a free one, in HPCJOB_PORT.",
+    ),
 ]
 NoWait = Annotated[bool, option("--no-wait", help="Submit it, and do not wait until it answers.")]
 ServedJob = Annotated[

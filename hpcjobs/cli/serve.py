@@ -29,7 +29,7 @@ _WITHOUT = frozenset(
 _DEFAULTS = {"ntasks": 1, "ntasks_per_node": None, "nodes": None, "mpi_check": "", "command": None, "job_file": ""}
 
 
-def _about(*, port: Port = "auto", idle: Idle = "", no_wait: NoWait = False, job: ServedJob = "") -> None:
+def _about(*, port: Port = "", idle: Idle = "", no_wait: NoWait = False, job: ServedJob = "") -> None:
     """The options that both have."""
 
 
@@ -48,7 +48,7 @@ def jupyter(**options: Any) -> int:
     spec, site = submission.request({**_DEFAULTS, **options}, need_command=False)
     from dataclasses import replace
 
-    spec = webapps.jupyter(replace(spec, port=options["port"]), idle)
+    spec = webapps.jupyter(replace(spec, port=options["port"] or "auto"), idle)
     if not options["dry_run"]:
         named = options["site"] or ("" if options["site_file"] else site)
         webapps.check_jupyter(spec, wrapping_of(named, options["site_file"]), process.run)
@@ -70,7 +70,8 @@ def serve(**options: Any) -> int:
     from dataclasses import replace
 
     idle = Duration.parse(options["idle"]) if options["idle"] else None
-    return _submit(replace(spec, port=options["port"], idle=idle), site, options)
+    port = options["port"] or spec.port or "auto"
+    return _submit(replace(spec, port=port, idle=idle or spec.idle), site, options)
 
 
 jupyter.__wrapped__ = like(_about, submission.submit, without=_WITHOUT | {"command", "job_file"})  # type: ignore[attr-defined]

@@ -41,7 +41,8 @@ def shell(**options: Any) -> int:
         return 0
     if not made.when:
         process.become(made.argv)
-    return process.in_terminal(made.argv, when=made.when, typed=made.typed)
+    with terminal.kept(made):
+        return process.in_terminal(made.argv, when=made.when, typed=made.typed)
 
 
 shell.__wrapped__ = like(submission.submit, without=_WITHOUT)  # type: ignore[attr-defined]

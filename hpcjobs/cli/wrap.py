@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from hpcjobs import process
 from hpcjobs.cli import out, progress
-from hpcjobs.errors import UsageError
+from hpcjobs.errors import PlanError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from hpcjobs.cli.options import (
         App,
@@ -100,6 +101,7 @@ def module(
     hpcjob module samtools-1.20.sif --command samtools --command bgzip --to ~/modules
     """
     from hpcjobs import wrapping
+    from hpcjobs.paths import absolute_image
 
     asked = dict(locals())
     folder = Path(to or "~/modulefiles").expanduser().absolute()
@@ -109,7 +111,7 @@ def module(
         wrapping.write_command(wrapping.module_commands(named, folder), command, text, force=force)
         for command, text in files.items()
     ]
-    for path, text in wrapping.modulefiles(named, folder, image, files).items():
+    for path, text in wrapping.modulefiles(named, folder, absolute_image(image), files).items():
         written.append(wrapping.write_file(path, text, force=force))
     _tell_written(written, json=json)
     if not json:
@@ -136,7 +138,8 @@ def run(
     hpcjob image run blast.sif -- -version
     """
     asked = dict(locals())
-    _become(asked, spec_of(asked, entrypoint=True), tuple(command or ()))
+    with _named_instead(f"name a program of it: hpcjob image exec {image} -- PROGRAM"):
+        _become(asked, spec_of(asked, entrypoint=True), tuple(command or ()))
 
 
 def exec_(
@@ -245,7 +248,8 @@ def _scripts(asked: Mapping[str, Any]) -> dict[str, str]:
     if asked["commands"]:
         return made.commands(spec_of(asked), asked["commands"], mpi=asked["mpi"] != "none")
     name = Path(asked["image"].rstrip("/")).name.partition(":")[0].partition("@")[0]
-    return {Path(name).stem: render.render_wrapper(made.wrapper(spec_of(asked, entrypoint=True)))}
+    with _named_instead("name a program of it: --command NAME"):
+        return {Path(name).stem: render.render_wrapper(made.wrapper(spec_of(asked, entrypoint=True)))}
 
 
 def wrapping_of(site: str, site_file: str) -> Wrapping:
@@ -265,6 +269,17 @@ def _become(asked: Mapping[str, Any], spec: JobSpec, arguments: Sequence[str]) -
 
     text = render.render_wrapper(wrapping_of(asked["site"], asked["site_file"]).wrapper(spec))
     process.become(("bash", "-c", text, "hpcjob", *arguments))
+
+
+@contextmanager
+def _named_instead(hint: str) -> Iterator[None]:
+    """What to type for an image that runs nothing by itself; nobody has typed --entrypoint."""
+    try:
+        yield
+    except PlanError as error:
+        if "--entrypoint" in error.hint:
+            error.hint = hint
+        raise
 
 
 def _tell_written(written: Sequence[Path], *, json: bool) -> None:

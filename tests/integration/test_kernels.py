@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
+from tests.integration import images
 from tests.integration import person as people
 from tests.integration.images import CLUSTER, tool
 from tests.integration.person import Installed, Person
 
 pytestmark = pytest.mark.integration
-installed, person = people.installed, people.person
+installed, person, made = people.installed, people.person, images.made
 IMAGES = Path("/var/tmp/hpcjobs-jupyter-images")
 DRIVER = Path(__file__).parent / "kernel_driver.py"
 FORMS = ["kernel.sif", "kernel", "kernel.sqfs"]
@@ -68,3 +69,27 @@ def test_jupyter_starts_interrupts_and_ends_a_kernel(author: Person, form: str) 
     assert told["shutdown_was_asked"]
     assert processes("ipykernel_launcher") == []
     assert not Path(f"/proc/{told['launcher_pid']}").exists()
+
+
+def test_kernels_are_listed_checked_and_removed(author: Person) -> None:
+    tool("chown", "hpc:", author.folder)
+    tool("cp", IMAGES / "kernel.sif", author.folder / "mine.sif")
+    author("kernel", "install", "mine.sif", "--name", "Mine", "--prefix", "env")
+    folder = author.folder / "env/share/jupyter/kernels/mine"
+    assert author("kernel", "check", "--prefix", "env").stdout == "mine: well\n"
+    assert author("kernel", "list", "--prefix", "env").stdout.splitlines()[1].split("\t")[0] == "mine"
+    assert author("kernel", "list").stderr.startswith("0 kernels")
+    (author.folder / "mine.sif").unlink()
+    said = author("kernel", "check", "mine", "--prefix", "env", code=1).stdout
+    assert said == f"mine: there is no image {author.folder}/mine.sif\n"
+    assert author("kernel", "remove", "mine", "--prefix", "env").stdout == f"{folder}\n"
+    assert not folder.exists()
+
+
+def test_an_image_without_a_kernel_is_refused(author: Person, made: Path) -> None:
+    done = author("kernel", "install", IMAGES / "python.sif", "--name", "No", code=3)
+    assert "has Python 3.11.2 without ipykernel" in done.stderr
+    assert "RUN pip install ipykernel" in done.stderr
+    small = author("kernel", "install", made / "app.sif", "--name", "No", code=3)
+    assert "there is no Python, R or Julia on the PATH of the image" in small.stderr
+    assert not (author.folder / "jupyter/kernels").exists()

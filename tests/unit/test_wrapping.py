@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -49,7 +50,7 @@ class Lab:
 
     def wrapping(self, site: Site = SITE) -> Wrapping:
         loaded: Any = SimpleNamespace(site=site, file=self.home / "cluster.yaml")
-        telling = Telling(say=self.said.append, show=lambda *_: None)
+        telling = Telling(lambda *_: None, self.said.append)
         return Wrapping(loaded, self.run, jobs_folder=self.home / "jobs", telling=telling, site_file="cluster.yaml")
 
     def run(self, argv: Sequence[str], **_: object) -> Completed:
@@ -110,7 +111,7 @@ def test_there_must_be_an_image(lab: Lab) -> None:
 
 def test_notes_of_the_runtime_are_said(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     found = lab.wrapping().prepared(lab.spec)
-    monkeypatch.setattr(wrapping.wrapper, "wrap", lambda *_, **__: SimpleNamespace(notes=("a doubt", "another")))
+    monkeypatch.setattr("hpcjobs.wrapper.wrap", lambda *_, **__: SimpleNamespace(notes=("a doubt", "another")))
     lab.wrapping().of(*found)
     assert lab.said == ["a doubt", "another"]
 
@@ -140,9 +141,11 @@ def test_a_command_of_mpi_is_wired_as_a_rank(lab: Lab, monkeypatch: pytest.Monke
     (text,) = lab.wrapping().commands(replace(lab.spec, command=()), ["solve"], mpi=True).values()
     assert [(spec.command, spec.ntasks, spec.mpi_check) for spec in asked] == [(("solve",), 2, "never")]
     assert "\nexport APPTAINERENV_LD_LIBRARY_PATH=/hpcjob/mpi/front:" in text
-    assert [line.partition(" (")[0] for line in lab.said] == ["mpi: bind, to be started with srun --mpi=pmi2"]
+    how, where = lab.said
+    assert how.startswith("mpi: bind, to be started with srun --mpi=pmi2 (")
+    assert where.startswith(f"it needs {lab.home}/links/")
     (links,) = (lab.home / "links").iterdir()
-    assert (links / "front/libmpi.so.12").readlink() == Path(mpi_facts.DEBIAN.interfaces[0].path)
+    assert (links / "front/libmpi.so.12").readlink() == Path(f"/hpcjob/host{mpi_facts.DEBIAN.interfaces[0].path}")
 
 
 @pytest.mark.parametrize(("why", "said"), [("", []), ("no one looked", ["MPI is left to the launcher: no one looked"])])
@@ -154,10 +157,19 @@ def test_a_command_of_which_nothing_is_known_is_as_without_mpi(
     assert lab.said == said
 
 
-def test_nothing_is_said_of_a_program_without_mpi(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    image = replace(mpi_facts.TRIXIE, mpis=(), program=None)
-    known(monkeypatch, (Known(image, None, folder=str(lab.home / "links")), ""))
-    assert lab.wrapping().wrapper(lab.spec, mpi=True).env == {}
+@pytest.mark.parametrize("site", [SITE, replace(SITE, mpi=MpiConfig())], ids=["pmi2", "no kind"])
+def test_mpi_of_the_image_itself_needs_the_launcher_s_kind(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, site: Site
+) -> None:
+    known(monkeypatch, (Known(replace(mpi_facts.TRIXIE, mpis=(), program=None), None, folder=str(lab.home)), ""))
+    assert lab.wrapping(site).wrapper(lab.spec, mpi=True).env == {}
+    kind = ", to be started with srun --mpi=pmi2" if site is SITE else ""
+    assert [line.partition(" (")[0] for line in lab.said] == [f"mpi: hybrid{kind}"]
+
+
+def test_nothing_is_said_of_a_program_that_is_to_have_no_mpi(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    known(monkeypatch, (Known(mpi_facts.TRIXIE, None, folder=str(lab.home)), ""))
+    assert lab.wrapping().wrapper(replace(lab.spec, mpi="none"), mpi=True).env == {}
     assert lab.said == []
 
 
@@ -181,21 +193,27 @@ def test_ranks_are_started_by_the_launcher_of_the_site(lab: Lab, monkeypatch: py
     words = ranks(lab, environ={"SLURM_JOB_ID": "7", "SLURM_JOB_NUM_NODES": "2"}, ntasks=4, cpus_per_task=3)
     own, (bash, dash, text, name) = words[:-4], words[-4:]
     assert (bash, dash, name) == ("bash", "-c", "hpcjob")
-    assert own[0] == "srun"
-    assert {"--mpi=pmi2", "--nodes=2", "--ntasks=4", "--cpus-per-task=3"} <= set(own)
-    assert text.splitlines()[-1].endswith("solve"), "without the arguments of a command"
+    assert own == ("srun", "--ntasks=4", "--cpus-per-task=3", "--cpu-bind=cores", "--mpi=pmi2")
+    assert text.splitlines()[-1].strip() == "solve", "without the arguments of a command"
 
 
-def test_ranks_are_by_default_one_a_node_and_need_no_job_of_other_launchers(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ranks_are_by_default_one_a_node(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     known(monkeypatch, (None, ""))
-    words = ranks(lab, launcher="mpiexec")
-    assert words[0] == "mpiexec"
-    assert "1" in words
-    assert ranks(lab, environ={"SLURM_JOB_ID": "7", "SLURM_JOB_NUM_NODES": "3"})[1:3] == ranks(
-        lab, environ={"SLURM_JOB_ID": "7"}, nodes=3
-    )[1:3]
+    job = {"SLURM_JOB_ID": "7", "SLURM_JOB_NUM_NODES": "3"}
+    assert ranks(lab, environ=job)[:2] == ("srun", "--ntasks=3")
+
+
+def test_nodes_that_are_named_are_fewer_than_the_job_s(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    known(monkeypatch, (None, ""))
+    job = {"SLURM_JOB_ID": "7", "SLURM_JOB_NUM_NODES": "3"}
+    words = ranks(lab, environ=job, nodes=1, ntasks=4)
+    assert {"--nodes=1", "--ntasks=4"} <= set(words)
+
+
+def test_other_launchers_start_ranks_without_a_job(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    known(monkeypatch, (None, ""))
+    site = replace(SITE, mpi=MpiConfig())
+    assert ranks(lab, site, launcher="mpiexec", ntasks=2)[:3] == ("mpiexec", "-n", "2")
 
 
 def test_fewer_ranks_than_nodes_are_refused(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,7 +259,7 @@ def test_files_have_the_mode_that_the_umask_leaves(tmp_path: Path) -> None:
     assert stat.S_IMODE(command.stat().st_mode) == 0o750
     assert stat.S_IMODE(file.stat().st_mode) == 0o640
     assert (command.read_text(), file.read_bytes()) == (OWN, b"text \xff")
-    assert sorted(os.listdir(tmp_path / "new")) == ["1.0.lua", "bin"]
+    assert sorted(file.name for file in (tmp_path / "new").iterdir()) == ["1.0.lua", "bin"]
 
 
 def test_a_file_that_hpcjob_wrote_is_written_anew(tmp_path: Path) -> None:
@@ -270,10 +288,10 @@ def test_a_place_where_nothing_can_be_written(tmp_path: Path, place: str, why: s
 
 def test_a_folder_is_no_file_that_could_be_replaced(tmp_path: Path) -> None:
     (tmp_path / "solve").mkdir()
-    for force in (False, True):
-        found = refused(lambda: write_file(tmp_path / "solve", OWN, force=force), PlanError)  # noqa: B023 - called now
+    for call in (partial(write_file, force=False), partial(write_file, force=True)):
+        found = refused(partial(call, tmp_path / "solve", OWN), PlanError)
         assert found.startswith(f"{tmp_path}/solve cannot be written: Is a directory")
-    assert os.listdir(tmp_path) == ["solve"], "what was begun is gone"
+    assert list(tmp_path.iterdir()) == [tmp_path / "solve"], "what was begun is gone"
 
 
 # ---------------------------------------------------------------------------------------- modules
@@ -360,10 +378,12 @@ def read(tool: Sequence[str], before: str, file: Path, after: str = "") -> list[
 
 @settings(max_examples=40, deadline=None)
 @given(TEXT, TEXT)
-@example("[exit 3]$env(HOME)}{\"; exit 3 #", "a}\n{\\")
+@example('[exit 3]$env(HOME)}{"; exit 3 #', "a}\n{\\")
 @example("\\\udcff\x011", "%s ]]--[[")
 @example("a\\", "b\\")
-def test_lua_and_tcl_read_each_path_byte_for_byte(tmp_path_factory: pytest.TempPathFactory, path: str, image: str) -> None:
+def test_lua_and_tcl_read_each_path_byte_for_byte(
+    tmp_path_factory: pytest.TempPathFactory, path: str, image: str
+) -> None:
     folder = tmp_path_factory.mktemp("m")
     texts = modulefiles("tools/1", Path("/m", path), image, ["tool"])
     lua, tcl = (write_file(folder / name, text) for name, text in zip(("lua", "tcl"), texts.values(), strict=True))
