@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hpcjobs import launchers, plan, render, runtimes, schedulers
+from hpcjobs import launchers, plan, render, runtimes, schedulers, wrapper
 from hpcjobs.model import (
     GpuConfig,
     HostFacts,
@@ -276,6 +276,11 @@ CASES: dict[tuple[str, str], tuple[Site, JobSpec, ImageFacts]] = {
         ),
         SIF,
     ),
+    ("cluster", "web-application"): (
+        CLUSTER,
+        JobSpec(command=("./dashboard",), port="auto", idle=Duration(3600), gpus_per_node=1, partition="gpu"),
+        SIF,
+    ),
     ("local", "minimal"): (LOCAL, JobSpec(command=APP), ImageFacts("")),
     ("local", "array"): (LOCAL, JobSpec(command=("echo", "hello"), array="1,3,5"), ImageFacts("")),
     ("local", "container"): (
@@ -403,7 +408,30 @@ POINTS: dict[tuple[str, str], PointScript] = {
 }
 
 
+# Programs of images as commands of the prompt.
+PROMPT = replace(
+    WITH_MODULES, env={"CACHE": "/scratch/$USER"}, bind=("/opt/cray", "/scratch/$USER:/scratch", "/gpfs::optional")
+)
+WRAPPERS: dict[tuple[str, str], tuple[Site, JobSpec, ImageFacts]] = {
+    ("prompt", "apptainer"): (PROMPT, JobSpec(command=("samtools",), modules=("pigz",), **IN_BINDS), SIF),
+    ("prompt", "charliecloud-squashfs"): (
+        replace(CLUSTER, runtimes=(RuntimeConfig(kind="charliecloud", version="0.40"),)),
+        JobSpec(command=("samtools",)),
+        replace(SQUASHFS, missing=()),
+    ),
+    ("prompt", "charliecloud-old"): (
+        replace(CLUSTER, runtimes=(RuntimeConfig(kind="charliecloud", version="0.31"),)),
+        JobSpec(command=("samtools",), bind=("/data:/mnt/1",)),
+        FOLDER,
+    ),
+    ("prompt", "podman"): (running("podman"), JobSpec(command=("samtools",), env={"MODE": "fast"}), PULLED),
+    ("prompt", "entrypoint"): (CLUSTER, JobSpec(entrypoint=True), SIF),
+}
+
+
 def text_of(where: str, case: str) -> str:
+    if command := WRAPPERS.get((where, case)):
+        return wrapper_text(*command)
     if points := POINTS.get((where, case)):
         return render.render_points(points)
     return script(*CASES[where, case], MPI.get((where, case)), STUDIES.get((where, case))).text
@@ -448,6 +476,11 @@ def script(
     return render.render(replace(made, native=scheduler.spell(made)))
 
 
+def wrapper_text(site: Site, spec: JobSpec, image: ImageFacts) -> str:
+    runtime = runtimes.get(plan.choose_runtime(spec, site, image))
+    return render.render_wrapper(wrapper.wrap(spec, site, image, runtime=runtime, workdir="/home/ada/run"))
+
+
 def nothing_to_ask(*_: object, **__: object) -> Any:
     """What a script says, is known without asking anybody."""
     raise AssertionError
@@ -462,7 +495,10 @@ def only_built_in_templates(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     monkeypatch.setattr("hpcjobs.mpi.wiring.short_hash", lambda _: "3fa85f6457174562")
 
 
-@pytest.mark.parametrize(("where", "case"), [*CASES, *POINTS], ids=["-".join(key) for key in (*CASES, *POINTS)])
+ALL = (*CASES, *POINTS, *WRAPPERS)
+
+
+@pytest.mark.parametrize(("where", "case"), ALL, ids=["-".join(key) for key in ALL])
 def test_script_is_as_blessed(where: str, case: str, golden: Callable[[Path, str], None]) -> None:
     golden(HERE / where / f"{case}.sh", text_of(where, case))
 
@@ -471,7 +507,7 @@ def test_script_is_as_blessed(where: str, case: str, golden: Callable[[Path, str
 def test_scripts_pass(command: tuple[str, ...], tmp_path: Path) -> None:
     # SC1091: the site's module_init is a file of the nodes. SC2016: a `$` of the user's stays one, on purpose.
     files = []
-    for where, case in (*CASES, *POINTS):
+    for where, case in ALL:
         file = tmp_path / f"{where}-{case}.sh"
         file.write_text(text_of(where, case), "utf-8")
         files.append(str(file))
@@ -481,6 +517,4 @@ def test_scripts_pass(command: tuple[str, ...], tmp_path: Path) -> None:
 
 
 def test_every_golden_file_has_a_case() -> None:
-    assert sorted(file.relative_to(HERE).with_suffix("").parts for file in HERE.glob("*/*.sh")) == sorted(
-        (*CASES, *POINTS)
-    )
+    assert sorted(file.relative_to(HERE).with_suffix("").parts for file in HERE.glob("*/*.sh")) == sorted(ALL)

@@ -38,7 +38,9 @@ def at_terminal(person: Person, *args: str | Path) -> Typing:
 
 
 def shells_of_hpc() -> str:
-    return subprocess.run(["squeue", "-h", "-u", "hpc", "-n", "shell"], capture_output=True, text=True, check=True).stdout
+    return subprocess.run(
+        ["squeue", "-h", "-u", "hpc", "-n", "shell"], capture_output=True, text=True, check=True
+    ).stdout
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,13 @@ import os
 import stat
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hpcjobs import launchers, plan, render, runtimes, webapps
+from hpcjobs import launchers, plan, runtimes, webapps
 from hpcjobs.errors import HpcjobError, JobFailedError, PlanError, UnreachableError, UsageError, WaitTimeoutError
 from hpcjobs.model import AppPlan, HostFacts, ImageFacts, JobSpec, LauncherConfig, RuntimeConfig, SchedulerConfig, Site
 from hpcjobs.process import Completed
@@ -25,7 +24,7 @@ from tests.unit.test_script import run
 from tests.unit.test_service import Lab
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 SITE = Site(
     name="cluster",
@@ -33,6 +32,7 @@ SITE = Site(
     launcher=LauncherConfig(kind="srun"),
     runtimes=(RuntimeConfig(kind="apptainer", version="1.4.5"),),
 )
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - nothing listens
 LOCAL = Site(name="local", launcher=LauncherConfig(kind="none"))
 
 
@@ -59,7 +59,7 @@ def test_a_job_without_a_port_is_no_web_application() -> None:
 
 
 def test_an_application_listens_for_the_network_and_on_one_s_own_machine_for_nobody_else() -> None:
-    assert planned(port="auto", idle=Duration(1800)) == AppPlan(0, "0.0.0.0", 1800)
+    assert planned(port="auto", idle=Duration(1800)) == AppPlan(0, EVERYWHERE, 1800)
     assert planned(LOCAL, port="8888") == AppPlan(8888, "127.0.0.1", 0)
 
 
@@ -82,7 +82,7 @@ def test_applications_that_cannot_be(asked: dict[str, Any], said: str) -> None:
 
 @pytest.mark.parametrize("port", ["1024", "65535"])
 def test_the_least_and_the_highest_port(port: str) -> None:
-    assert planned(port=port) == AppPlan(int(port), "0.0.0.0", 0)
+    assert planned(port=port) == AppPlan(int(port), EVERYWHERE, 0)
 
 
 def test_what_jupyterlab_is_started_with() -> None:
@@ -129,7 +129,7 @@ def test_jupyterlab_is_told_its_port_and_has_its_secret_in_the_environment(
 ) -> None:
     (tmp_path / program).write_text(SAYS)
     (tmp_path / program).chmod(0o755)
-    env = {"HPCJOB_ADDRESS": "0.0.0.0", "HPCJOB_PORT": "8888", "HPCJOB_TOKEN": "s3"}
+    env = {"HPCJOB_ADDRESS": EVERYWHERE, "HPCJOB_PORT": "8888", "HPCJOB_TOKEN": "s3"}
     command = webapps.jupyter(JobSpec(image="lab.sif"), Duration(60)).command
     (tmp_path / "mktemp").symlink_to("/bin/mktemp")
     done = subprocess.run(
@@ -201,7 +201,7 @@ def test_an_application_is_told_its_port_and_its_secret_and_where_it_is_when_it_
     assert 20000 <= int(port) < 32000
     assert (len(token), same) == (48, "True")
     private = stat.S_IFREG | 0o600
-    assert rest == [f"host={os.uname().nodename}", f"port={port}", str((private, private))]
+    assert rest == ["host=localhost", f"port={port}", str((private, private))]
     assert (done.returncode, done.stderr) == (3, "")
     assert not (tmp_path / "app").exists(), "nobody is sent to an application that has ended"
 
@@ -249,8 +249,12 @@ def test_an_application_that_answers_is_found(lab: Lab) -> None:
 
 
 def test_one_waits_until_it_answers(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    record, pauses, seen = lab.submit(), [], []
-    steps = iter([lambda: lab.slurm.start("1"), *[lambda: None] * 12, lambda: answer(record.folder)])
+    record = lab.submit()
+    pauses: list[float] = []
+    seen: list[str] = []
+    steps: Iterator[Callable[[], object]] = iter(
+        [lambda: lab.slurm.start("1"), *[lambda: None] * 12, lambda: answer(record.folder)]
+    )
 
     def sleep(seconds: float) -> None:
         pauses.append(seconds)

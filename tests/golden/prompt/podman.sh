@@ -1,0 +1,45 @@
+#!/bin/bash
+# A program of a container image as a command; written by hpcjob, which writes it anew when asked again.
+hpcjob_here=$PWD
+case $PWD/ in
+  /var/tmp/*) ;;
+  // | /bin/* | /boot/* | /dev/* | /etc/* | /lib*/* | /opt/ | /proc/* | /run/ | /sbin/* | /sys/* | /usr/* | /var/*)
+    hpcjob_here=/tmp # the image has a folder of that name itself
+    printf 'hpcjob: %s of this machine is not shown in the container; starting in /tmp\n' "$PWD" >&2
+    ;;
+esac
+if [[ $hpcjob_here == *[:,]* ]]; then
+  printf 'hpcjob: a folder with a colon or comma in its name cannot be shown in the container: %s\n' "$PWD" >&2
+  exit 72
+fi
+hpcjob_gpu=()
+[[ ! -e /dev/nvidiactl ]] || hpcjob_gpu=(--device nvidia.com/gpu=all)
+[[ ! -t 0 || ! -t 1 ]] || hpcjob_terminal=yes
+hpcjob_podman() {
+  local command=$1 name=hpcjob-$HOSTNAME-$BASHPID code watch
+  shift 2
+  if [[ -n ${PMI_FD:-} ]]; then exec 3<&"$PMI_FD"; PMI_FD=3; else exec 3</dev/null; fi
+  # Whatever ends this process: one that is out of the job's reach sees to it that the container ends too.
+  exec {watch}> >(
+    cd /
+    exec >/dev/null 2>&1 3>&-
+    exec setsid --fork bash -c 'read -r && sleep 1 && ! "$1" container exists "$2" ||
+      for _ in {1..9}; do "$1" stop --time 30 "$2" && break; sleep 1; done' hpcjob "$command" "$name"
+  )
+  trap 'exec {watch}>&-; watch=' TERM INT
+  "$command" run --name "$name" --preserve-fds=1 "$@" <&0 {watch}>&- &
+  while true; do
+    wait "$!" && code=0 || code=$?
+    kill -0 "$!" 2>/dev/null || break
+  done
+  trap '' TERM INT PIPE
+  [[ -z $watch ]] || echo 1>&"$watch" 2>/dev/null
+  exit "$code"
+}
+export -f hpcjob_podman
+export MODE=fast
+exec bash -c 'hpcjob_podman "$@"' hpcjob podman run --rm --log-driver=none --interactive ${hpcjob_terminal:+--tty} \
+      --network=host --pid=host --ipc=host --userns=keep-id "${hpcjob_gpu[@]}" -v "$hpcjob_here:$hpcjob_here" -w "$hpcjob_here" \
+      --env-host --unsetenv=LD_LIBRARY_PATH --env=MODE --entrypoint= \
+      docker.io/library/app@sha256:1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f \
+    samtools "$@"
