@@ -18,19 +18,18 @@ if [[ $hpcjob_here == *[:,]* ]]; then
 fi
 export USER="${USER:-$(id -un)}"
 # What serves the image's files stays until the program has ended, which alone gets the signals.
-trap 'pkill -HUP -P "$hpcjob_child"' HUP
-trap 'pkill -INT -P "$hpcjob_child"' INT
-trap 'pkill -QUIT -P "$hpcjob_child"' QUIT
-trap 'pkill -TERM -P "$hpcjob_child"' TERM
-trap 'pkill -USR1 -P "$hpcjob_child"' USR1
-trap 'pkill -USR2 -P "$hpcjob_child"' USR2
+trap 'hpcjob_caught=HUP; pkill -HUP -P "$hpcjob_child"' HUP
+trap 'hpcjob_caught=INT; pkill -INT -P "$hpcjob_child"' INT
+trap 'hpcjob_caught=QUIT; pkill -QUIT -P "$hpcjob_child"' QUIT
+trap 'hpcjob_caught=TERM; pkill -TERM -P "$hpcjob_child"' TERM
+trap 'hpcjob_caught=USR1; pkill -USR1 -P "$hpcjob_child"' USR1
+trap 'hpcjob_caught=USR2; pkill -USR2 -P "$hpcjob_child"' USR2
 (
   trap - INT QUIT # which bash has what it starts beside itself ignore
   exec ch-run -b "$hpcjob_here:$hpcjob_here" -c "$hpcjob_here" --unset-env=LD_LIBRARY_PATH /images/app.sqfs -- \
     samtools "$@"
 ) <&0 &
 hpcjob_child=$!
-while true; do
-  wait "$hpcjob_child" && hpcjob_code=0 || hpcjob_code=$?
-  kill -0 "$hpcjob_child" 2>/dev/null || exit "$hpcjob_code"
-done
+# A signal ends bash's wait, and not what it waits for.
+while hpcjob_caught='' && wait "$hpcjob_child" && hpcjob_code=0 || hpcjob_code=$? && [[ $hpcjob_caught ]]; do :; done
+exit "$hpcjob_code"
