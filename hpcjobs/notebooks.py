@@ -72,6 +72,7 @@ def prepared(
         NotFoundError: there is no such notebook.
         PlanError: the image cannot run it.
     """
+    spec = replace(spec, notebook=str(Path(spec.notebook).expanduser()))
     language, known = _check(spec)
     if known is not None and (strange := [name for name in spec.parameters if name not in known]):
         telling.say(f"warning: the cell tagged parameters of {spec.notebook} sets no {', '.join(strange)}")
@@ -126,7 +127,7 @@ def _check(spec: JobSpec) -> tuple[str, set[str] | None]:
         raise UsageError("a notebook runs once, not on several ranks", hint="leave out -N, -n; cores are given by -c")
     if wrong := [name for name in spec.parameters if not _NAME.fullmatch(name)]:
         raise UsageError(f"{wrong[0]!r} cannot be the name of a parameter", hint="-p alpha=0.5")
-    path = Path(spec.workdir or ".", spec.notebook).expanduser()
+    path = Path(spec.workdir or ".", spec.notebook)
     try:
         told = json.loads(path.read_text("utf-8"))
         code = [cell for cell in told["cells"] if cell.get("cell_type") == "code"]

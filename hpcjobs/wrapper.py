@@ -87,7 +87,8 @@ def wrap(
         program=spec.command,
         workdir=HERE,
         binds=(
-            *containers.binds(site, spec.bind, workdir),
+            # What is there in jobs only ($PBS_NODEFILE) may be left out, as a site says.
+            *(bind for bind in containers.binds(site, spec.bind, workdir) if not (bind.optional and bind.expand)),
             *call.binds,
             Bind(HERE, HERE, expand=True),
             *(settled.plan.binds if settled else ()),

@@ -68,7 +68,9 @@ class Wrapping:
             raise UsageError("there is no image", hint="name one: app.sif, app.sqfs, docker://alpine:3.20")
         spec = destination.with_defaults(spec, self._site)
         spec = replace(spec, workdir=paths.absolute(spec.workdir or "."), image=paths.absolute_image(spec.image))
-        image, runtime = Images(self._site, self._runner, self._telling).choose(spec, final=True)
+        # Its digest, for which a large image is read as a whole, is of no use here.
+        asked = replace(spec, image_changed="ignore")
+        image, runtime = Images(self._site, self._runner, self._telling).choose(asked, final=True)
         return spec, image, runtime
 
     def wrapper(self, spec: JobSpec, *, call: Call | None = None, mpi: bool = False) -> Wrapper:
@@ -142,6 +144,11 @@ class Wrapping:
 
     # -------------------------------------------------------------------------------- commands as files
 
+    def entrypoint(self, spec: JobSpec, *, mpi: bool = False) -> dict[str, str]:
+        """The script of what the image runs by itself: by the name of its file, which is the image's."""
+        name = command_name(spec.image)
+        return {name: render.render_wrapper(self.wrapper(replace(spec, entrypoint=True), mpi=mpi))}
+
     def commands(self, spec: JobSpec, names: Iterable[str], *, mpi: bool = False) -> dict[str, str]:
         """A script for each command: by the name of its file."""
         spec, image, runtime = self.prepared(spec)
@@ -156,6 +163,23 @@ class Wrapping:
             settled, _ = self._settled(asked, image, runtime) if mpi else (None, None)
             found[of_file] = render.render_wrapper(self.of(asked, image, runtime, settled=settled))
         return found
+
+
+def command_name(image: str) -> str:
+    """What a command is called that has the name of its image: samtools of docker://quay.io/x/samtools:1.20.
+
+    Raises:
+        UsageError: that cannot be the name of a command.
+    """
+    name = _stem(image).partition(":")[0]
+    if not _COMMAND.fullmatch(name):
+        raise UsageError(f"{name!r}, the image's name, cannot be that of a command", hint="add --command NAME")
+    return name
+
+
+def _stem(image: str) -> str:
+    """The name of the image's file, or of it in a registry with its tag."""
+    return re.sub(r"\.(sif|sqfs|squashfs|sqsh)$", "", image.rstrip("/").rpartition("/")[2].partition("@")[0])
 
 
 def write_command(folder: Path, name: str, text: str, *, force: bool = False) -> Path:
@@ -236,7 +260,7 @@ def module_name(text: str, image: str) -> str:
         UsageError: it cannot be the name of a module.
     """
     if not text:
-        stem = re.sub(r"\.(sif|sqfs|squashfs|sqsh)$", "", image.rstrip("/").rpartition("/")[2].partition("@")[0])
+        stem = _stem(image)
         match = re.fullmatch(r"(.+?)[-_:](v?\d[\w.+-]*)", stem)
         text = f"{match[1]}/{match[2]}" if match else f"{stem}/latest"
     elif "/" not in text:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from hpcjobs import process
 from hpcjobs.cli import out
 from hpcjobs.cli.wrap import spec_of, wrapping_of
-from hpcjobs.errors import UsageError
+from hpcjobs.errors import HpcjobError, UsageError
 
 if TYPE_CHECKING:
     import os
@@ -113,8 +113,7 @@ def check(names: KernelNames = None, *, prefix: Prefix = "", sys_prefix: SysPref
 
     folder = kernels.place(prefix=prefix, sys_prefix=sys_prefix)
     chosen = list(_named(folder, names or ()))
-    told = [(one, kernels.check(one, wrapping_of("" if one.site_file else one.site, one.site_file), process.run))
-            for one in chosen]  # fmt: skip
+    told = [(one, _problem(one)) for one in chosen]
     if json:
         out.dump(kernels=[{**_as_json(kernel), "problem": problem} for kernel, problem in told])
     else:
@@ -139,6 +138,16 @@ def remove(names: KernelNames = None, *, prefix: Prefix = "", sys_prefix: SysPre
     if json:
         out.dump(removed=[str(kernel.folder) for kernel in chosen])
     return 0
+
+
+def _problem(kernel: Kernel) -> str:
+    from hpcjobs import kernels
+
+    try:
+        wrapping = wrapping_of("" if kernel.site_file else kernel.site, kernel.site_file)
+    except HpcjobError as error:
+        return error.message
+    return kernels.check(kernel, wrapping, process.run)
 
 
 def _named(folder: os.PathLike[str], names: Sequence[str]) -> Iterator[Kernel]:

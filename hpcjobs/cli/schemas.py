@@ -287,7 +287,13 @@ MPI_PLAN = _object(
     alone=FLAG,
 )
 
+KERNEL = _object(name=TEXT, title=TEXT, folder=TEXT, language=TEXT, image=TEXT, runtime=TEXT, site=TEXT)
+# Why it does not start here; empty if it does.
+CHECKED_KERNEL = _object(**KERNEL["properties"], problem=TEXT)
+_APP = {"job": ID, "host": TEXT, "port": NUMBER, "address": TEXT, "tunnel": TEXT, "token": TEXT}
+
 _JOBS = {"jobs": _list(JOB)}
+_SCRIPT: dict[str, Schema] = {"script": TEXT, "template": TEXT, "plan": {"type": "object"}}
 _OUTCOMES = {"jobs": _list(OUTCOME)}
 _STUDIES = {"studies": _list(STUDY)}
 _POINTS = {**_STUDIES, "points": _list(POINT)}
@@ -298,7 +304,7 @@ OUTPUTS: dict[str, dict[str, Schema]] = {
     "history": _JOBS,
     "wait": _JOBS,
     "show": {"jobs": _list(SHOWN)},
-    "render": {"script": TEXT, "template": TEXT, "plan": {"type": "object"}},
+    "render": _SCRIPT,
     "sweep-run": _STUDIES,
     "sweep-list": _STUDIES,
     "sweep-show": _STUDIES,
@@ -312,6 +318,14 @@ OUTPUTS: dict[str, dict[str, Schema]] = {
         "target": {"enum": ["slurm", "openpbs", "torque"]},
         "notes": _list(NOTE),
     },
+    "wrap": {"files": _list(TEXT)},
+    "module": {"files": _list(TEXT)},
+    "kernel-install": {"kernel": KERNEL},
+    "kernel-list": {"folder": TEXT, "kernels": _list(KERNEL)},
+    "kernel-check": {"kernels": _list(CHECKED_KERNEL)},
+    "kernel-remove": {"removed": _list(TEXT)},
+    "jupyter": _APP,
+    "serve": _APP,
     "explain": {"explanations": _list(EXPLANATION)},
     "cancel": _OUTCOMES,
     "hold": _OUTCOMES,
@@ -346,6 +360,8 @@ _INSTEAD: dict[str, tuple[dict[str, Schema], ...]] = {
     "resubmit": (_STUDIES,),
     "cancel": ({"cancelled": _list(_object(study=STUDY_ID, points=_or_null(_list(NUMBER)))), "problems": _list(TEXT)},),
     "sweep-run": (SWEEP_PLAN,),
+    "jupyter": (_JOBS, _SCRIPT),
+    "serve": (_JOBS, _SCRIPT),
 }
 # They print what they know although a scheduler did not answer.
 _PARTIAL = {

@@ -115,7 +115,10 @@ def _script(record: JobRecord) -> str:
 
     from hpcjobs.paths import JobFolder
 
-    return JobFolder(Path(record.folder)).script.read_text("utf-8", "replace")
+    try:
+        return JobFolder(Path(record.folder)).script.read_text("utf-8", "replace")
+    except OSError:  # its folder was removed
+        return ""
 
 
 def _tell(service: Service, record: JobRecord, options: dict[str, Any], path: str) -> int:

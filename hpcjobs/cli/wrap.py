@@ -66,9 +66,11 @@ def wrap(
     hpcjob wrap samtools.sif --command samtools --command bgzip --to ~/bin
     """
     files = _scripts(dict(locals()))
+    from hpcjobs.paths import absolute
     from hpcjobs.wrapping import write_command
 
-    written = [write_command(Path(to).expanduser().absolute(), name, text, force=force) for name, text in files.items()]
+    folder = Path(absolute(to))
+    written = [write_command(folder, name, text, force=force) for name, text in files.items()]
     _tell_written(written, json=json)
     if not json and not _on_path(written[0].parent):
         command = written[0].name if len(written) == 1 else "them"
@@ -101,10 +103,10 @@ def module(
     hpcjob module samtools-1.20.sif --command samtools --command bgzip --to ~/modules
     """
     from hpcjobs import wrapping
-    from hpcjobs.paths import absolute_image
+    from hpcjobs.paths import absolute, absolute_image
 
     asked = dict(locals())
-    folder = Path(to or "~/modulefiles").expanduser().absolute()
+    folder = Path(absolute(to or "~/modulefiles"))
     named = wrapping.module_name(name, image)
     files = _scripts({**asked, "to": str(folder)})
     written = [
@@ -242,14 +244,11 @@ def spec_of(asked: Mapping[str, Any], **more: Any) -> JobSpec:
 
 def _scripts(asked: Mapping[str, Any]) -> dict[str, str]:
     """The scripts of `wrap` and `module`, by the name of the command."""
-    from hpcjobs import render
-
     made = wrapping_of(asked["site"], asked["site_file"])
     if asked["commands"]:
         return made.commands(spec_of(asked), asked["commands"], mpi=asked["mpi"] != "none")
-    name = Path(asked["image"].rstrip("/")).name.partition(":")[0].partition("@")[0]
     with _named_instead("name a program of it: --command NAME"):
-        return {Path(name).stem: render.render_wrapper(made.wrapper(spec_of(asked, entrypoint=True)))}
+        return made.entrypoint(spec_of(asked), mpi=asked["mpi"] not in ("", "none"))
 
 
 def wrapping_of(site: str, site_file: str) -> Wrapping:

@@ -70,6 +70,16 @@ LINES = [
     "image sign app",
     "image list",
     "image prune --older-than 1d",
+    "wrap app.sif --command solve",
+    "module app --command solve",
+    "kernel install app --name App",
+    "kernel list",
+    "kernel check",
+    "kernel remove mine",
+    "jupyter --no-wait --image app",
+    "serve --no-wait -- ./app",
+    "serve --dry-run -- ./app",
+    "serve --job j3",
     "mpi host",
     "mpi host --check",
     "mpi host --on-node",
@@ -109,7 +119,7 @@ OF_STUDIES = [
     "cancel s1[2]",
     "cancel s1",
 ]
-GROUPS = ("image", "mpi", "site", "sweep", "template")
+GROUPS = ("image", "kernel", "mpi", "site", "sweep", "template")
 
 
 @pytest.fixture

@@ -135,7 +135,7 @@ _MANY = {"l", "W", "v"}
 def qsub(server: Server, argv: list[str]) -> tuple[int, str, str]:
     """Take a job."""
     try:
-        if any(option == "I" for option, _ in split("qsub", argv, _QSUB)[0]):
+        if any(option == "I" for option, _ in _options(argv)[0]):
             return _interactive(server, argv)
         job = _job(server, argv)
     except Refusal as refusal:
@@ -154,11 +154,15 @@ def _interactive(server: Server, argv: list[str]) -> tuple[int, str, str]:
     os.execvp("bash", ["bash", "--norc", "-i"])  # noqa: S606 - as the node does
 
 
-def _job(server: Server, argv: list[str]) -> Job:
+def _options(argv: list[str]) -> tuple[list[tuple[str, str]], list[str]]:
     try:
-        options, words = split("qsub", argv, _QSUB)
+        return split("qsub", argv, _QSUB)
     except Refusal as refusal:
         raise Refusal(2, refusal.text + QSUB_USAGE) from None
+
+
+def _job(server: Server, argv: list[str]) -> Job:
+    options, words = _options(argv)
     command = words[1:] if words[:1] == ["--"] else []
     if not command and len(words) > 1:
         raise Refusal(2, QSUB_USAGE)

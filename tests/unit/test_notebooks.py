@@ -176,6 +176,37 @@ def test_a_notebook_of_another_language_keeps_its_kernel(
     assert words(lab.prepared()[0]) == ("fit.ipynb", *kernel)
 
 
+SETS = "alpha: float = 1\nn, (m, *rest) = 1, (2, 3)\nfor i in []: pass\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "tags", "language", "strange"),
+    [
+        (SETS, ["parameters"], "python", "beta, gamma"),
+        (SETS.splitlines(keepends=True), ["x", "parameters"], "python", "beta, gamma"),
+        (None, ["parameters"], "python", "alpha, rest, beta, gamma"),
+        (SETS, [], "python", ""),
+        (SETS, None, "python", ""),
+        ("%matplotlib inline\nalpha = 1", ["parameters"], "python", ""),
+        (SETS, ["parameters"], "R", ""),
+    ],
+)
+def test_a_parameter_that_the_notebook_does_not_set_is_told(
+    lab: Lab, source: object, tags: object, language: str, strange: str
+) -> None:
+    cell = {**CODE, "source": source, "metadata": {"tags": tags}}
+    lab.write({"cells": [CODE, cell], "metadata": {"language_info": {"name": language}}})
+    lab.prepared(parameters=dict.fromkeys(("alpha", "rest", "beta", "gamma"), "1"))
+    said = f"warning: the cell tagged parameters of fit.ipynb sets no {strange}"
+    assert lab.said == ([said] if strange else [])
+
+
+def test_nothing_is_told_of_parameters_that_the_notebook_sets(lab: Lab) -> None:
+    lab.write({"cells": [{**CODE, "source": SETS, "metadata": {"tags": ["parameters"]}}]})
+    lab.prepared(parameters={"alpha": "2", "m": "3"})
+    assert lab.said == []
+
+
 def test_parameters_of_a_study_are_placeholders_that_one_s_own_win_over(lab: Lab) -> None:
     spec, _ = lab.prepared(names=("re", "dt"), parameters={"dt": "0.1"})
     assert words(spec)[3:] == ("-p", "re", "{re}", "-p", "dt", "0.1")

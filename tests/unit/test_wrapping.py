@@ -167,6 +167,12 @@ def test_mpi_of_the_image_itself_needs_the_launcher_s_kind(
     assert [line.partition(" (")[0] for line in lab.said] == [f"mpi: hybrid{kind}"]
 
 
+def test_mpi_that_cannot_be_may_be_left_out(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    known(monkeypatch, (Known(mpi_facts.TRIXIE, None, folder=str(lab.home)), ""))
+    found = refused(lambda: lab.wrapping().wrapper(replace(lab.spec, mpi="bind"), mpi=True), PlanError)
+    assert found.endswith("; or for one process alone: --mpi none")
+
+
 def test_nothing_is_said_of_a_program_that_is_to_have_no_mpi(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     known(monkeypatch, (Known(mpi_facts.TRIXIE, None, folder=str(lab.home)), ""))
     assert lab.wrapping().wrapper(replace(lab.spec, mpi="none"), mpi=True).env == {}

@@ -25,6 +25,6 @@ fi
 hpcjob_gpu=()
 [[ ! -e /dev/nvidiactl ]] || hpcjob_gpu=(--nv)
 export APPTAINERENV_MODE='fast, and '"'"'safe'"'"''
-exec apptainer exec "${hpcjob_gpu[@]}" --bind /opt/cray --bind "/scratch/$USER:/scratch" --bind /gpfs --bind /data/in:/in:ro \
+exec apptainer exec "${hpcjob_gpu[@]}" --bind /opt/cray --bind "/scratch/$USER:/scratch" --bind /data/in:/in:ro \
       --bind "$hpcjob_here" --pwd "$hpcjob_here" /images/app.sif \
     samtools "$@"

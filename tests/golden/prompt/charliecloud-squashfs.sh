@@ -18,9 +18,8 @@ if [[ $hpcjob_here == *[:,]* ]]; then
 fi
 export USER="${USER:-$(id -un)}"
 # What serves the image's files stays until the program has ended, which alone gets the signals.
+trap 'hpcjob_caught=yes' INT QUIT # a terminal sends them to all; so does Jupyter
 trap 'hpcjob_caught=HUP; pkill -HUP -P "$hpcjob_child"' HUP
-trap 'hpcjob_caught=INT; pkill -INT -P "$hpcjob_child"' INT
-trap 'hpcjob_caught=QUIT; pkill -QUIT -P "$hpcjob_child"' QUIT
 trap 'hpcjob_caught=TERM; pkill -TERM -P "$hpcjob_child"' TERM
 trap 'hpcjob_caught=USR1; pkill -USR1 -P "$hpcjob_child"' USR1
 trap 'hpcjob_caught=USR2; pkill -USR2 -P "$hpcjob_child"' USR2
