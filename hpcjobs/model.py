@@ -604,6 +604,7 @@ class ContainerRequest:
     mpi_option: str = ""  # of the runtime, that brings the host's MPI
     canary: bool = False  # whether it is not the job's program that is wrapped, but what is run before it
     together: bool = False  # whether its ranks wait for each other, as those of MPI do
+    apart: bool = False  # whether its ranks are known to be copies of a program without MPI
     passed: tuple[str, ...] = ()  # variables of the script that the program is to see, besides `env`
     folder: str = ""  # of the job
     launcher: str = "none"  # its kind

@@ -264,6 +264,7 @@ def resolve(
         launcher=launcher.name,
         mpi_option=_mpi_option(site, runtime, shape) if settled.plan.mode == "site" else "",
         together=settled.together,
+        apart=settled.plan.mode == "none",
         passed=_passed(site, spec),
     )
     contained = containers.contain(request, runtime, services, site, array=bool(spec.array))

@@ -254,6 +254,13 @@ def wrapped(kind: str, request: ContainerRequest, **config: object) -> Invocatio
     return runtimes.get(replace(RuntimeConfig(kind=kind), **config)).wrap(request)  # type: ignore[arg-type]
 
 
+def test_copies_without_mpi_have_a_container_each() -> None:
+    ranks = replace(KEYED, key=None, ntasks=4, ntasks_per_node=4, launcher="srun")
+    joined, apart = (wrapped("charliecloud", each).argv for each in (ranks, replace(ranks, apart=True)))
+    assert "--join-ct=4" in joined
+    assert not [word for word in apart if word.startswith("--join")]
+
+
 def test_apptainer_with_everything() -> None:
     request = replace(
         KEYED,
