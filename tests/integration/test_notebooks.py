@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,13 @@ def outputs(path: Path) -> list[Any]:
     """The text that each cell with an output left."""
     cells = json.loads(path.read_text())["cells"]
     return [out.get("text") or out.get("ename") for cell in cells for out in cell.get("outputs", ())]
+
+
+@pytest.fixture(autouse=True)
+def index(person: Person) -> None:
+    """Where this machine's pip gets its packages."""
+    known = {name: value for name, value in os.environ.items() if name.startswith("PIP_") or "_proxy" in name.lower()}
+    person.env.update(known)
 
 
 @pytest.mark.parametrize("image", ["lab.sif", "kernel.sif", "kernel"], ids=["its own", "shown", "shown in a folder"])
