@@ -106,7 +106,10 @@ def wrap(
         prompt=True,
     )
     if settled:
-        request = replace(request, program=(*settled.wiring.program, *request.program), mpi=settled.plan.type)
+        program = (*settled.wiring.program, *request.program)
+        request = replace(request, program=program, mpi=settled.plan.type)
+        if settled.together:  # several on a node share what lets them reach each other's memory, if the runtime can
+            request = replace(request, together=True, ntasks=2, ntasks_per_node=2, even=False)
     plain = _invocation(runtime, request)
     gpu = site.gpu.kind if image.kind != "none" else "none"
     with_gpu = _invocation(runtime, replace(request, gpu=gpu))

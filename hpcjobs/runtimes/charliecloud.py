@@ -62,7 +62,7 @@ class Charliecloud:
                 notes = [f"the working directory is {_SPARE} in the container, which has no {inside}"]
                 inside = _SPARE
             binds.append(Bind(request.workdir, inside))
-        if request.ntasks_per_node > 1 and not request.even and not request.apart:
+        if request.ntasks_per_node > 1 and not (request.even or request.apart or request.prompt):
             notes.append("each rank has a container of its own, since nodes may get unlike numbers of ranks: add -N")
         argv = [word for bind in binds for word in self._bind(bind, missing)]
         if request.writable or any(bind.target in missing or bind.target.startswith(_OWN) for bind in binds):
