@@ -41,6 +41,7 @@ class Wrapper:
     image: str = ""  # its file; empty if the runtime has it by name
     gpu_device: str = ""  # the file that shows that there is a GPU; empty if the site has none
     gpu: tuple[Word, ...] = ()  # the runtime's words for it
+    ranks: tuple[Word, ...] = ()  # its words for one of several ranks of MPI, which reach each other's memory
     module_init: str = ""
     modules: tuple[str, ...] = ()
     site_env: dict[str, str] = field(default_factory=dict)  # $NAME is expanded
@@ -108,12 +109,12 @@ def wrap(
     if settled:
         program = (*settled.wiring.program, *request.program)
         request = replace(request, program=program, mpi=settled.plan.type)
-        if settled.together:  # several on a node share what lets them reach each other's memory, if the runtime can
-            request = replace(request, together=True, ntasks=2, ntasks_per_node=2, even=False)
     plain = _invocation(runtime, request)
     gpu = site.gpu.kind if image.kind != "none" else "none"
     with_gpu = _invocation(runtime, replace(request, gpu=gpu))
-    argv, words = _marked(plain.argv, with_gpu.argv)
+    several = replace(request, together=True, ntasks=2, ntasks_per_node=2, even=False)
+    as_rank = _invocation(runtime, several) if settled and settled.together else plain
+    argv, words, ranks = _marked(plain.argv, with_gpu.argv, as_rank.argv)
     before = settled.wiring.before if settled else ()
     return Wrapper(
         launch=tuple(group for group in ((*before, *argv), plain.program) if group),
@@ -121,6 +122,7 @@ def wrap(
         image=image.path if image.path.startswith("/") else "",
         gpu_device=_DEVICES.get(gpu, "") if words else "",
         gpu=words,
+        ranks=ranks,
         module_init=site.module_init,
         modules=(*site.modules, *runtime.config.modules, *spec.modules),
         site_env=site.env,
@@ -142,11 +144,19 @@ def _invocation(runtime: Runtime, request: ContainerRequest) -> Invocation:
     return invocation
 
 
-def _marked(plain: Sequence[Word], full: Sequence[Word]) -> tuple[tuple[Word, ...], tuple[Word, ...]]:
-    """The words with a mark where those come that are in `full` only, and these."""
-    extra = len(full) - len(plain)
-    if not extra:
-        return tuple(plain), ()
+def _marked(
+    plain: Sequence[Word], with_gpu: Sequence[Word], as_rank: Sequence[Word]
+) -> tuple[tuple[Word, ...], tuple[Word, ...], tuple[Word, ...]]:
+    """The plain words with marks where those come that the others have besides, and these of each."""
+    (gpu_at, gpu), (rank_at, rank) = _added(plain, with_gpu), _added(plain, as_rank)
+    marked = list(plain)
+    for at, words, mark in sorted(((gpu_at, gpu, "gpu"), (rank_at, rank, "ranks")), reverse=True):
+        if words:
+            marked.insert(at, Shell(f'"${{hpcjob_{mark}[@]}}"'))
+    return tuple(marked), gpu, rank
+
+
+def _added(plain: Sequence[Word], full: Sequence[Word]) -> tuple[int, tuple[Word, ...]]:
+    """Where `full` has words that are not in `plain`, and which."""
     start = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(plain, full, strict=False)))
-    mark = Shell('"${hpcjob_gpu[@]}"')
-    return (*plain[:start], mark, *plain[start:]), tuple(full[start : start + extra])
+    return start, tuple(full[start : start + len(full) - len(plain)])
