@@ -186,7 +186,8 @@ def sample_wrapper(*, full: bool = True) -> Wrapper:
         return least
     return replace(
         least, image="/home/u/app.sif", gpu_device="/dev/nvidiactl", gpu=("--nv",), ranks=("--sharens",),
-        modules=("apptainer",), site_env={"A": "$HOME"}, env={"B": "2"}, setup=(shell.Shell("true"),), serves_files=True,
+        modules=("apptainer",), site_env={"A": "$HOME"}, env={"B": "2"}, setup=(shell.Shell("true"),),
+        serves_files=True,
     )  # fmt: skip
 
 

@@ -29,6 +29,7 @@ trap 'hpcjob_caught=USR2; pkill -USR2 -P "$hpcjob_child"' USR2
     samtools "$@"
 ) <&0 &
 hpcjob_child=$!
-# A signal ends bash's wait, and not what it waits for.
-while hpcjob_caught='' && wait "$hpcjob_child" && hpcjob_code=0 || hpcjob_code=$? && [[ $hpcjob_caught ]]; do :; done
-exit "$hpcjob_code"
+# A signal ends bash's wait, and not what it waits for; the answer that counts is one that no signal was near to.
+until hpcjob_caught='' && wait "$hpcjob_child" || [[ ! $hpcjob_caught ]]; do :; done
+wait "$hpcjob_child"
+exit
