@@ -82,6 +82,8 @@ class Wrapping:
         """
         spec, image, runtime = self.prepared(spec)
         settled, _ = self._settled(spec, image, runtime) if mpi else (None, None)
+        if settled:
+            self._tell(settled, set())
         return self.of(spec, image, runtime, call=call, settled=settled)
 
     def of(
@@ -135,12 +137,20 @@ class Wrapping:
         except PlanError as error:
             error.hint += "; or for one process alone: --mpi none"
             raise
-        if settled.plan.mode not in ("", "none"):
-            kind = f", to be started with srun --mpi={settled.plan.type}" if settled.plan.type else ""
-            self._telling.say(f"mpi: {settled.plan.mode}{kind} ({settled.plan.why})")
-        if settled.plan.folder:
-            self._telling.say(f"it needs {settled.plan.folder}, which others can only use where you let them in")
         return settled, launcher
+
+    def _tell(self, settled: Settled, told: set[str]) -> None:
+        """How a command that is written is to be started, and who can; of several commands once."""
+        made, lines = settled.plan, []
+        if made.mode not in ("", "none"):
+            kind = f", to be started with srun --mpi={made.type}" if made.type else ""
+            lines.append(f"mpi: {made.mode}{kind} ({made.why})")
+        if made.folder:
+            lines.append(f"it needs {made.folder}, which others can only use where you let them in")
+        for line in lines:
+            if line not in told:
+                self._telling.say(line)
+        told.update(lines)
 
     # -------------------------------------------------------------------------------- commands as files
 
@@ -152,7 +162,8 @@ class Wrapping:
     def commands(self, spec: JobSpec, names: Iterable[str], *, mpi: bool = False) -> dict[str, str]:
         """A script for each command: by the name of its file."""
         spec, image, runtime = self.prepared(spec)
-        found = {}
+        found: dict[str, str] = {}
+        told: set[str] = set()
         for name in names:
             of_file = Path(name).name
             if not _COMMAND.fullmatch(of_file):
@@ -161,6 +172,8 @@ class Wrapping:
                 raise UsageError(f"two commands would be called {of_file}", hint="leave out one of them")
             asked = replace(spec, command=(name,))
             settled, _ = self._settled(asked, image, runtime) if mpi else (None, None)
+            if settled:
+                self._tell(settled, told)
             found[of_file] = render.render_wrapper(self.of(asked, image, runtime, settled=settled))
         return found
 

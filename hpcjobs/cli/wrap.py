@@ -108,7 +108,7 @@ def module(
     asked = dict(locals())
     folder = Path(absolute(to or "~/modulefiles"))
     named = wrapping.module_name(name, image)
-    files = _scripts({**asked, "to": str(folder)})
+    files = _scripts(asked)
     written = [
         wrapping.write_command(wrapping.module_commands(named, folder), command, text, force=force)
         for command, text in files.items()

@@ -76,7 +76,6 @@ out| /home/bin/solve
 out| /home/bin/post.py
 err| looking at the MPI of this machine, once: hpcjob mpi host tells what there is
 err| mpi: hybrid (the way of the site's launcher: the program's MPI could not be seen)
-err| mpi: hybrid (the way of the site's launcher: the program's MPI could not be seen)
 $ hpcjob wrap app.sif --command solve
 out| /home/work/solve
 err| mpi: hybrid (the way of the site's launcher: the program's MPI could not be seen)
