@@ -473,12 +473,23 @@ def test_podman_is_run_by_a_function_that_the_script_exports(tmp_path: Path) -> 
     assert words("podman")[:5] == ["bash", "-c", 'hpcjob_podman "$@"', "hpcjob", "podman"]
     out, code, said = podman(tmp_path)
     assert (out, code) == ("in\n", 7)
-    assert re.fullmatch(r"run --name hpcjob-\S+-\d+ --preserve-fds=1 a b\n", said)
+    assert re.fullmatch(r"run --name hpcjob-\S+-\d+ --log-driver=passthrough --preserve-fds=1 a b\n", said)
 
 
 def test_podman_hands_on_the_descriptor_by_which_ranks_find_each_other(tmp_path: Path) -> None:
     out, code, _ = podman(tmp_path, "exec 5< <(echo cmd=init); export PMI_FD=5")
     assert (out, code) == ("cmd=init\nin\n", 7)
+
+
+def test_podman_copies_what_a_terminal_is_to_get_and_hands_on_all_other_streams(tmp_path: Path) -> None:
+    tool = tmp_path / "podman"
+    tool.write_text(PODMAN)
+    tool.chmod(0o755)
+    terminal = ["script", "--quiet", "--return", "--command", f'hpcjob_podman "{tool}" run', "/dev/null"]
+    started = f'{functions()}exec "$@"'
+    done = subprocess.run(["bash", "-c", started, "x", *terminal], env={**os.environ, "SHELL": "/bin/bash"}, check=False)
+    assert done.returncode == 7
+    assert "--log-driver=none" in Path(f"{tool}.said").read_text()
 
 
 # `run` starts a container and ends when it is told to; the container is there until `stop`, which ends the test.
@@ -537,6 +548,7 @@ def test_podman_is_told_to_stop_its_container_by_who_is_no_child_of_the_job(
 ) -> None:
     lasting.terminate()
     assert re.fullmatch(TOLD, (tmp_path / "said").read_text())
+    lasting.terminate()  # schedulers say it twice
     (tmp_path / "end").write_text("9\n")
     assert lasting.wait() == 9
     assert lasting.stdout

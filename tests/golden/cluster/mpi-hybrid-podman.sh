@@ -54,8 +54,9 @@ srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per
   'for path; do [[ -r $path ]] || { echo "hpcjob: there is no $path on node $SLURMD_NODENAME" >&2; exit 66; }; done' \
   hpcjob /images/app </dev/null || (($? != 66)) || exit 66
 hpcjob_podman() {
-  local command=$1 name=hpcjob-$HOSTNAME-$BASHPID code watch
+  local command=$1 name=hpcjob-$HOSTNAME-$BASHPID streams=passthrough caught code watch
   shift 2
+  if [[ -t 0 || -t 1 || -t 2 ]]; then streams=none; fi
   if [[ -n ${PMI_FD:-} ]]; then exec 3<&"$PMI_FD"; PMI_FD=3; else exec 3</dev/null; fi
   # Whatever ends this process: one that is out of the job's reach sees to it that the container ends too.
   exec {watch}> >(
@@ -64,12 +65,11 @@ hpcjob_podman() {
     exec setsid --fork bash -c 'read -r && sleep 1 && ! "$1" container exists "$2" ||
       for _ in {1..9}; do "$1" stop --time 30 "$2" && break; sleep 1; done' hpcjob "$command" "$name"
   )
-  trap 'exec {watch}>&-; watch=' TERM INT
-  "$command" run --name "$name" --preserve-fds=1 "$@" <&0 {watch}>&- &
-  while true; do
-    wait "$!" && code=0 || code=$?
-    kill -0 "$!" 2>/dev/null || break
-  done
+  trap 'caught=yes; [[ -z $watch ]] || exec {watch}>&-; watch=' TERM INT
+  "$command" run --name "$name" --log-driver="$streams" --preserve-fds=1 "$@" <&0 {watch}>&- &
+  # A signal ends bash's wait, and not what it waits for; the answer that counts is one that no signal was near to.
+  until caught='' && wait "$!" || [[ -z $caught ]]; do :; done
+  wait "$!" && code=0 || code=$?
   trap '' TERM INT PIPE
   [[ -z $watch ]] || echo 1>&"$watch" 2>/dev/null
   exit "$code"
@@ -83,14 +83,14 @@ export OMP_NUM_THREADS=1
 hpcjob_canary /home/ada/jobs/3f9c2a/canary 4 2 '*Open MPI*v5.0.7*' 'Open MPI 5.0.7' '' \
   srun --ntasks=4 --cpu-bind=cores --mpi=pmix \
     env -u OPAL_PREFIX -u PMIX_PREFIX -u PMIX_INSTALL_PREFIX -u PMIX_PARAM_FILE_PASSED -u PRTE_PREFIX bash -c 'hpcjob_podman "$@"' \
-      hpcjob podman run --rm --log-driver=none --label=hpcjob=3f9c2a".${HPCJOB_ARRAY_INDEX:-}" --network=host \
-      --pid=host --ipc=host --userns=keep-id -v /home/ada/jobs/.mpi/3fa85f6457174562:/hpcjob/mpi -v /home/ada/run:/home/ada/run \
-      -w /home/ada/run --env-host --unsetenv=LD_LIBRARY_PATH --env=OMP_NUM_THREADS --entrypoint= --rootfs /images/app:O \
+      hpcjob podman run --rm --label=hpcjob=3f9c2a".${HPCJOB_ARRAY_INDEX:-}" --network=host --pid=host --ipc=host \
+      --userns=keep-id -v /home/ada/jobs/.mpi/3fa85f6457174562:/hpcjob/mpi -v /home/ada/run:/home/ada/run -w /home/ada/run \
+      --env-host --unsetenv=LD_LIBRARY_PATH --env=OMP_NUM_THREADS --entrypoint= --rootfs /images/app:O \
     env OMPI_MCA_btl_vader_single_copy_mechanism=none 'OMPI_MCA_smsc=^cma' /hpcjob/mpi/canary
 
 srun --ntasks=4 --cpu-bind=cores --mpi=pmix \
     env -u OPAL_PREFIX -u PMIX_PREFIX -u PMIX_INSTALL_PREFIX -u PMIX_PARAM_FILE_PASSED -u PRTE_PREFIX bash -c 'hpcjob_podman "$@"' \
-      hpcjob podman run --rm --log-driver=none --label=hpcjob=3f9c2a".${HPCJOB_ARRAY_INDEX:-}" --network=host \
-      --pid=host --ipc=host --userns=keep-id -v /home/ada/jobs/.mpi/3fa85f6457174562:/hpcjob/mpi -v /home/ada/run:/home/ada/run \
-      -w /home/ada/run --env-host --unsetenv=LD_LIBRARY_PATH --env=OMP_NUM_THREADS --entrypoint= --rootfs /images/app:O \
+      hpcjob podman run --rm --label=hpcjob=3f9c2a".${HPCJOB_ARRAY_INDEX:-}" --network=host --pid=host --ipc=host \
+      --userns=keep-id -v /home/ada/jobs/.mpi/3fa85f6457174562:/hpcjob/mpi -v /home/ada/run:/home/ada/run -w /home/ada/run \
+      --env-host --unsetenv=LD_LIBRARY_PATH --env=OMP_NUM_THREADS --entrypoint= --rootfs /images/app:O \
     env OMPI_MCA_btl_vader_single_copy_mechanism=none 'OMPI_MCA_smsc=^cma' /opt/app/solve in.nml || hpcjob_status=$?

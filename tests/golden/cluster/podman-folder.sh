@@ -47,8 +47,9 @@ cd /home/ada/run || hpcjob_stop 72 there is no folder /home/ada/run
 
 [[ -r /images/app ]] || hpcjob_stop 66 there is no image /images/app
 hpcjob_podman() {
-  local command=$1 name=hpcjob-$HOSTNAME-$BASHPID code watch
+  local command=$1 name=hpcjob-$HOSTNAME-$BASHPID streams=passthrough caught code watch
   shift 2
+  if [[ -t 0 || -t 1 || -t 2 ]]; then streams=none; fi
   if [[ -n ${PMI_FD:-} ]]; then exec 3<&"$PMI_FD"; PMI_FD=3; else exec 3</dev/null; fi
   # Whatever ends this process: one that is out of the job's reach sees to it that the container ends too.
   exec {watch}> >(
@@ -57,12 +58,11 @@ hpcjob_podman() {
     exec setsid --fork bash -c 'read -r && sleep 1 && ! "$1" container exists "$2" ||
       for _ in {1..9}; do "$1" stop --time 30 "$2" && break; sleep 1; done' hpcjob "$command" "$name"
   )
-  trap 'exec {watch}>&-; watch=' TERM INT
-  "$command" run --name "$name" --preserve-fds=1 "$@" <&0 {watch}>&- &
-  while true; do
-    wait "$!" && code=0 || code=$?
-    kill -0 "$!" 2>/dev/null || break
-  done
+  trap 'caught=yes; [[ -z $watch ]] || exec {watch}>&-; watch=' TERM INT
+  "$command" run --name "$name" --log-driver="$streams" --preserve-fds=1 "$@" <&0 {watch}>&- &
+  # A signal ends bash's wait, and not what it waits for; the answer that counts is one that no signal was near to.
+  until caught='' && wait "$!" || [[ -z $caught ]]; do :; done
+  wait "$!" && code=0 || code=$?
   trap '' TERM INT PIPE
   [[ -z $watch ]] || echo 1>&"$watch" 2>/dev/null
   exit "$code"
@@ -72,10 +72,10 @@ export -f hpcjob_podman
 export OMP_NUM_THREADS=1
 
 srun --ntasks=1 --cpu-bind=cores \
-    bash -c 'hpcjob_podman "$@"' hpcjob podman run --rm --log-driver=none \
-      --label=hpcjob=3f9c2a".${HPCJOB_ARRAY_INDEX:-}" --network=host --pid=host --ipc=host --userns=keep-id -v /home/ada/run:/home/ada/run \
-      -w /home/ada/run '--env=SLURM*' '--env=PMI*' '--env=PMIX*' '--env=PALS*' '--env=OMPI*' '--env=PRTE*' \
-      '--env=OPAL*' '--env=MPI*' '--env=MPIR*' '--env=MPICH*' '--env=HYDRA*' '--env=I_MPI*' '--env=FI_*' \
-      '--env=UCX*' '--env=PSM*' --env=CUDA_VISIBLE_DEVICES --env=ROCR_VISIBLE_DEVICES --env=ZE_AFFINITY_MASK \
-      --env=GPU_DEVICE_ORDINAL '--env=HPCJOB_*' --env=OMP_NUM_THREADS --rootfs /images/app:O \
+    bash -c 'hpcjob_podman "$@"' hpcjob podman run --rm --label=hpcjob=3f9c2a".${HPCJOB_ARRAY_INDEX:-}" \
+      --network=host --pid=host --ipc=host --userns=keep-id -v /home/ada/run:/home/ada/run -w /home/ada/run \
+      '--env=SLURM*' '--env=PMI*' '--env=PMIX*' '--env=PALS*' '--env=OMPI*' '--env=PRTE*' '--env=OPAL*' '--env=MPI*' \
+      '--env=MPIR*' '--env=MPICH*' '--env=HYDRA*' '--env=I_MPI*' '--env=FI_*' '--env=UCX*' '--env=PSM*' \
+      --env=CUDA_VISIBLE_DEVICES --env=ROCR_VISIBLE_DEVICES --env=ZE_AFFINITY_MASK --env=GPU_DEVICE_ORDINAL \
+      '--env=HPCJOB_*' --env=OMP_NUM_THREADS --rootfs /images/app:O \
     ./solve in.nml || hpcjob_status=$?

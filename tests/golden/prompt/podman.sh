@@ -16,8 +16,9 @@ hpcjob_gpu=()
 [[ ! -e /dev/nvidiactl ]] || hpcjob_gpu=(--device nvidia.com/gpu=all)
 [[ ! -t 0 || ! -t 1 ]] || hpcjob_terminal=yes
 hpcjob_podman() {
-  local command=$1 name=hpcjob-$HOSTNAME-$BASHPID code watch
+  local command=$1 name=hpcjob-$HOSTNAME-$BASHPID streams=passthrough caught code watch
   shift 2
+  if [[ -t 0 || -t 1 || -t 2 ]]; then streams=none; fi
   if [[ -n ${PMI_FD:-} ]]; then exec 3<&"$PMI_FD"; PMI_FD=3; else exec 3</dev/null; fi
   # Whatever ends this process: one that is out of the job's reach sees to it that the container ends too.
   exec {watch}> >(
@@ -26,20 +27,19 @@ hpcjob_podman() {
     exec setsid --fork bash -c 'read -r && sleep 1 && ! "$1" container exists "$2" ||
       for _ in {1..9}; do "$1" stop --time 30 "$2" && break; sleep 1; done' hpcjob "$command" "$name"
   )
-  trap 'exec {watch}>&-; watch=' TERM INT
-  "$command" run --name "$name" --preserve-fds=1 "$@" <&0 {watch}>&- &
-  while true; do
-    wait "$!" && code=0 || code=$?
-    kill -0 "$!" 2>/dev/null || break
-  done
+  trap 'caught=yes; [[ -z $watch ]] || exec {watch}>&-; watch=' TERM INT
+  "$command" run --name "$name" --log-driver="$streams" --preserve-fds=1 "$@" <&0 {watch}>&- &
+  # A signal ends bash's wait, and not what it waits for; the answer that counts is one that no signal was near to.
+  until caught='' && wait "$!" || [[ -z $caught ]]; do :; done
+  wait "$!" && code=0 || code=$?
   trap '' TERM INT PIPE
   [[ -z $watch ]] || echo 1>&"$watch" 2>/dev/null
   exit "$code"
 }
 export -f hpcjob_podman
 export MODE=fast
-exec bash -c 'hpcjob_podman "$@"' hpcjob podman run --rm --log-driver=none --interactive ${hpcjob_terminal:+--tty} \
-      --network=host --pid=host --ipc=host --userns=keep-id "${hpcjob_gpu[@]}" -v "$hpcjob_here:$hpcjob_here" -w "$hpcjob_here" \
+exec bash -c 'hpcjob_podman "$@"' hpcjob podman run --rm --interactive ${hpcjob_terminal:+--tty} --network=host \
+      --pid=host --ipc=host --userns=keep-id "${hpcjob_gpu[@]}" -v "$hpcjob_here:$hpcjob_here" -w "$hpcjob_here" \
       --env-host --unsetenv=LD_LIBRARY_PATH --env=MODE --entrypoint= \
       docker.io/library/app@sha256:1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f \
     samtools "$@"

@@ -72,8 +72,9 @@ hpcjob_mpi=/home/ada/jobs/.mpi/3fa85f6457174562
 [[ -r $hpcjob_mpi ]] || hpcjob_stop 66 there is no /home/ada/jobs/.mpi/3fa85f6457174562
 podman pull --quiet registry.example.org/app:1.0 >/dev/null || hpcjob_stop 69 the image could not be got
 hpcjob_podman() {
-  local command=$1 name=hpcjob-$HOSTNAME-$BASHPID code watch
+  local command=$1 name=hpcjob-$HOSTNAME-$BASHPID streams=passthrough caught code watch
   shift 2
+  if [[ -t 0 || -t 1 || -t 2 ]]; then streams=none; fi
   if [[ -n ${PMI_FD:-} ]]; then exec 3<&"$PMI_FD"; PMI_FD=3; else exec 3</dev/null; fi
   # Whatever ends this process: one that is out of the job's reach sees to it that the container ends too.
   exec {watch}> >(
@@ -82,12 +83,11 @@ hpcjob_podman() {
     exec setsid --fork bash -c 'read -r && sleep 1 && ! "$1" container exists "$2" ||
       for _ in {1..9}; do "$1" stop --time 30 "$2" && break; sleep 1; done' hpcjob "$command" "$name"
   )
-  trap 'exec {watch}>&-; watch=' TERM INT
-  "$command" run --name "$name" --preserve-fds=1 "$@" <&0 {watch}>&- &
-  while true; do
-    wait "$!" && code=0 || code=$?
-    kill -0 "$!" 2>/dev/null || break
-  done
+  trap 'caught=yes; [[ -z $watch ]] || exec {watch}>&-; watch=' TERM INT
+  "$command" run --name "$name" --log-driver="$streams" --preserve-fds=1 "$@" <&0 {watch}>&- &
+  # A signal ends bash's wait, and not what it waits for; the answer that counts is one that no signal was near to.
+  until caught='' && wait "$!" || [[ -z $caught ]]; do :; done
+  wait "$!" && code=0 || code=$?
   trap '' TERM INT PIPE
   [[ -z $watch ]] || echo 1>&"$watch" 2>/dev/null
   exit "$code"
@@ -100,9 +100,9 @@ export OMP_NUM_THREADS=1
 . "$hpcjob_mpi"/judge
 hpcjob_canary /home/ada/jobs/3f9c2a/canary 512 4 '*CRAY MPICH*8.1.27*' 'Cray MPICH 8.1.27' '' \
   mpiexec -n 512 --ppn 128 --depth 1 --cpu-bind depth --no-transfer \
-    bash -c 'hpcjob_podman "$@"' hpcjob podman run --rm --log-driver=none \
-      --label=hpcjob=3f9c2a".${HPCJOB_ARRAY_INDEX:-}" --network=host --pid=host --ipc=host --userns=keep-id -v "$PBS_NODEFILE:$PBS_NODEFILE" \
-      -v /glade:/glade -v /run:/run -v /home/ada/jobs/.mpi/3fa85f6457174562:/hpcjob/mpi -v /opt/cray/libfabric/1.20/lib64:/opt/cray/libfabric/1.20/lib64 \
+    bash -c 'hpcjob_podman "$@"' hpcjob podman run --rm --label=hpcjob=3f9c2a".${HPCJOB_ARRAY_INDEX:-}" \
+      --network=host --pid=host --ipc=host --userns=keep-id -v "$PBS_NODEFILE:$PBS_NODEFILE" -v /glade:/glade -v /run:/run \
+      -v /home/ada/jobs/.mpi/3fa85f6457174562:/hpcjob/mpi -v /opt/cray/libfabric/1.20/lib64:/opt/cray/libfabric/1.20/lib64 \
       -v /opt/cray/pe/lib64:/opt/cray/pe/lib64 -v /opt/cray/pe/mpich/8.1.27/ofi/gnu/12.3:/opt/cray/pe/mpich/8.1.27/ofi/gnu/12.3 \
       -v /usr/lib64:/hpcjob/host/usr/lib64 -v /home/ada/run:/home/ada/run -w /home/ada/run --env-host \
       --unsetenv=LD_LIBRARY_PATH --env=OMP_NUM_THREADS --entrypoint= registry.example.org/app:1.0 \
@@ -111,9 +111,9 @@ hpcjob_canary /home/ada/jobs/3f9c2a/canary 512 4 '*CRAY MPICH*8.1.27*' 'Cray MPI
       MPICH_SMP_SINGLE_COPY_MODE=NONE /hpcjob/mpi/canary
 
 mpiexec -n 512 --ppn 128 --depth 1 --cpu-bind depth --no-transfer \
-    bash -c 'hpcjob_podman "$@"' hpcjob podman run --rm --log-driver=none \
-      --label=hpcjob=3f9c2a".${HPCJOB_ARRAY_INDEX:-}" --network=host --pid=host --ipc=host --userns=keep-id -v "$PBS_NODEFILE:$PBS_NODEFILE" \
-      -v /glade:/glade -v /run:/run -v /home/ada/jobs/.mpi/3fa85f6457174562:/hpcjob/mpi -v /opt/cray/libfabric/1.20/lib64:/opt/cray/libfabric/1.20/lib64 \
+    bash -c 'hpcjob_podman "$@"' hpcjob podman run --rm --label=hpcjob=3f9c2a".${HPCJOB_ARRAY_INDEX:-}" \
+      --network=host --pid=host --ipc=host --userns=keep-id -v "$PBS_NODEFILE:$PBS_NODEFILE" -v /glade:/glade -v /run:/run \
+      -v /home/ada/jobs/.mpi/3fa85f6457174562:/hpcjob/mpi -v /opt/cray/libfabric/1.20/lib64:/opt/cray/libfabric/1.20/lib64 \
       -v /opt/cray/pe/lib64:/opt/cray/pe/lib64 -v /opt/cray/pe/mpich/8.1.27/ofi/gnu/12.3:/opt/cray/pe/mpich/8.1.27/ofi/gnu/12.3 \
       -v /usr/lib64:/hpcjob/host/usr/lib64 -v /home/ada/run:/home/ada/run -w /home/ada/run --env-host \
       --unsetenv=LD_LIBRARY_PATH --env=OMP_NUM_THREADS --entrypoint= registry.example.org/app:1.0 \
