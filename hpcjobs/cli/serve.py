@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _WITHOUT = frozenset(
     {"wait", "notebook", "parameters", "array", "ntasks", "ntasks_per_node", "nodes", "mpi", "mpi_check"}
 )
-_DEFAULTS = {"ntasks": 1, "ntasks_per_node": None, "nodes": None, "mpi_check": "", "command": None, "job_file": ""}
+_DEFAULTS = {"ntasks": None, "ntasks_per_node": None, "nodes": None, "mpi_check": "", "command": None, "job_file": ""}
 
 
 def _about(*, port: Port = "", idle: Idle = "", no_wait: NoWait = False, job: ServedJob = "") -> None:
@@ -48,7 +48,7 @@ def jupyter(**options: Any) -> int:
     spec, site = submission.request({**_DEFAULTS, **options}, need_command=False)
     from dataclasses import replace
 
-    spec = webapps.jupyter(replace(spec, port=options["port"] or "auto"), idle)
+    spec = webapps.jupyter(replace(spec, ntasks=1, port=options["port"] or "auto"), idle)
     if not options["dry_run"]:
         named = options["site"] or ("" if options["site_file"] else site)
         webapps.check_jupyter(spec, wrapping_of(named, options["site_file"]), process.run)
@@ -71,7 +71,8 @@ def serve(**options: Any) -> int:
 
     idle = Duration.parse(options["idle"]) if options["idle"] else None
     port = options["port"] or spec.port or "auto"
-    return _submit(replace(spec, port=port, idle=idle or spec.idle), site, options)
+    ranks = spec.ntasks if spec.ntasks or spec.nodes or spec.ntasks_per_node else 1  # a job file may have said
+    return _submit(replace(spec, ntasks=ranks, port=port, idle=idle or spec.idle), site, options)
 
 
 jupyter.__wrapped__ = like(_about, submission.submit, without=_WITHOUT | {"command", "job_file"})  # type: ignore[attr-defined]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from hpcjobs import process
 from hpcjobs.cli import out, progress
+from hpcjobs.cli.like import like
 from hpcjobs.errors import PlanError, UsageError
 
 if TYPE_CHECKING:
@@ -40,11 +41,9 @@ if TYPE_CHECKING:
     from hpcjobs.wrapping import Wrapping
 
 
-def wrap(
+def _about(
     image: ImageName,
     *,
-    commands: Commands = None,
-    to: CommandsFolder = ".",
     env: Env = None,
     bind: Binds = None,
     modules: Modules = None,
@@ -56,7 +55,33 @@ def wrap(
     site: SiteName = "",
     site_file: SiteFile = "",
     json: Json = False,
-) -> int:
+) -> None:
+    """The options of all."""
+
+
+def _wrap_options(image: ImageName, *, commands: Commands = None, to: CommandsFolder = ".") -> None:
+    """What `wrap` has besides."""
+
+
+def _module_options(
+    image: ImageName, *, commands: Commands = None, name: ModuleName = "", to: ModulesFolder = ""
+) -> None:
+    """What `module` has besides."""
+
+
+def _words(image: ImageName, command: Command = None) -> None:
+    """What those have besides that run something."""
+
+
+def _mpi_options(*, nodes: Nodes = None, ntasks: Ntasks = None, cpus_per_task: CpusPerTask = None) -> None:
+    """What `image mpi` has besides."""
+
+
+# Options of those alone that write something.
+_WRITING = frozenset({"modules", "force", "json"})
+
+
+def wrap(**asked: Any) -> int:
     """Make a program of an image a command.
 
     An executable is written that runs the program in the image, with the site's binds and the folder in which it is
@@ -65,37 +90,20 @@ def wrap(
 
     hpcjob wrap samtools.sif --command samtools --command bgzip --to ~/bin
     """
-    files = _scripts(dict(locals()))
+    files = _scripts(asked)
     from hpcjobs.paths import absolute
     from hpcjobs.wrapping import write_command
 
-    folder = Path(absolute(to))
-    written = [write_command(folder, name, text, force=force) for name, text in files.items()]
-    _tell_written(written, json=json)
-    if not json and not _on_path(written[0].parent):
+    folder = Path(absolute(asked["to"]))
+    written = [write_command(folder, name, text, force=asked["force"]) for name, text in files.items()]
+    _tell_written(written, json=asked["json"])
+    if not asked["json"] and not _on_path(written[0].parent):
         command = written[0].name if len(written) == 1 else "them"
         out.tell(f"to call {command} by name: export PATH={out.short(str(written[0].parent))}:$PATH")
     return 0
 
 
-def module(
-    image: ImageName,
-    *,
-    commands: Commands = None,
-    name: ModuleName = "",
-    to: ModulesFolder = "",
-    env: Env = None,
-    bind: Binds = None,
-    modules: Modules = None,
-    runtime: RuntimeName = "",
-    mpi: Mpi = "",
-    app: App = "",
-    image_key: ImageKey = "",
-    force: Force = False,
-    site: SiteName = "",
-    site_file: SiteFile = "",
-    json: Json = False,
-) -> int:
+def module(**asked: Any) -> int:
     """Make programs of an image commands of a module.
 
     A modulefile for Lmod (Lua) and one for Environment Modules (Tcl) are written, and the commands that they bring.
@@ -105,124 +113,79 @@ def module(
     from hpcjobs import wrapping
     from hpcjobs.paths import absolute, absolute_image
 
-    asked = dict(locals())
-    folder = Path(absolute(to or "~/modulefiles"))
-    named = wrapping.module_name(name, image)
+    folder = Path(absolute(asked["to"] or "~/modulefiles"))
+    named = wrapping.module_name(asked["name"], asked["image"])
     files = _scripts(asked)
+    force = asked["force"]
     written = [
         wrapping.write_command(wrapping.module_commands(named, folder), command, text, force=force)
         for command, text in files.items()
     ]
-    for path, text in wrapping.modulefiles(named, folder, absolute_image(image), files).items():
+    for path, text in wrapping.modulefiles(named, folder, absolute_image(asked["image"]), files).items():
         written.append(wrapping.write_file(path, text, force=force))
-    _tell_written(written, json=json)
-    if not json:
+    _tell_written(written, json=asked["json"])
+    if not asked["json"]:
         out.tell(f"to load it: module use {out.short(str(folder))}; module load {named}")
     return 0
 
 
-def run(
-    image: ImageName,
-    command: Command = None,
-    *,
-    env: Env = None,
-    bind: Binds = None,
-    runtime: RuntimeName = "",
-    app: App = "",
-    image_key: ImageKey = "",
-    site: SiteName = "",
-    site_file: SiteFile = "",
-) -> NoReturn:
+def run(**asked: Any) -> None:
     """Run what an image runs by itself, here.
 
     Its entrypoint (runscript), with the words after -- as arguments.
 
     hpcjob image run blast.sif -- -version
     """
-    asked = dict(locals())
-    with _named_instead(f"name a program of it: hpcjob image exec {image} -- PROGRAM"):
-        _become(asked, spec_of(asked, entrypoint=True), tuple(command or ()))
+    with _named_instead(f"name a program of it: hpcjob image exec {asked['image']} -- PROGRAM"):
+        _become(asked, spec_of(asked, entrypoint=True), tuple(asked["command"] or ()))
 
 
-def exec_(
-    image: ImageName,
-    command: Command = None,
-    *,
-    env: Env = None,
-    bind: Binds = None,
-    runtime: RuntimeName = "",
-    app: App = "",
-    image_key: ImageKey = "",
-    site: SiteName = "",
-    site_file: SiteFile = "",
-) -> NoReturn:
+def exec_(**asked: Any) -> None:
     """Run a program of an image, here.
 
     In the folder that you are in, with the site's binds. Input, output, exit code and signals are the program's.
 
     hpcjob image exec samtools.sif -- samtools view in.bam | head
     """
-    asked = dict(locals())
-    if not command:
+    if not (command := asked["command"]):
         raise UsageError(
-            "there is no program to run", hint=f"hpcjob image exec {image} -- PROGRAM; or hpcjob image run"
+            "there is no program to run", hint=f"hpcjob image exec {asked['image']} -- PROGRAM; or hpcjob image run"
         )
     _become(asked, spec_of(asked, command=(command[0],)), tuple(command[1:]))
 
 
-def shell(
-    image: ImageName,
-    *,
-    env: Env = None,
-    bind: Binds = None,
-    runtime: RuntimeName = "",
-    app: App = "",
-    image_key: ImageKey = "",
-    site: SiteName = "",
-    site_file: SiteFile = "",
-) -> NoReturn:
+def shell(**asked: Any) -> None:
     """Open a shell in an image, here.
 
     `hpcjob shell` opens one on a node.
     """
-    asked = dict(locals())
     from hpcjobs.wrapper import SHELL
 
     _become(asked, spec_of(asked, command=SHELL), ())
 
 
-def mpi(
-    image: ImageName,
-    command: Command = None,
-    *,
-    nodes: Nodes = None,
-    ntasks: Ntasks = None,
-    cpus_per_task: CpusPerTask = None,
-    env: Env = None,
-    bind: Binds = None,
-    runtime: RuntimeName = "",
-    mpi: Mpi = "",
-    app: App = "",
-    image_key: ImageKey = "",
-    site: SiteName = "",
-    site_file: SiteFile = "",
-) -> NoReturn:
+def mpi(**asked: Any) -> None:
     """Run an MPI program of an image, here or in the job that this shell is in.
 
     The site's launcher starts the ranks, and MPI runs as in a job that is submitted: hpcjob mpi plan tells how.
 
     hpcjob image mpi -n 4 app.sif -- ./solve in.nml
     """
-    asked = dict(locals())
-    if not command:
-        raise UsageError("there is no program to run", hint=f"hpcjob image mpi -n 4 {image} -- ./solve")
+    if not asked["command"]:
+        raise UsageError("there is no program to run", hint=f"hpcjob image mpi -n 4 {asked['image']} -- ./solve")
     from hpcjobs.wrapping import launched
 
     made = wrapping_of(asked["site"], asked["site_file"])
-    spec = spec_of(
-        asked, command=tuple(command), mpi=mpi or "auto", nodes=nodes, ntasks=ntasks, cpus_per_task=cpus_per_task
-    )
+    shape = {name: asked[name] for name in ("nodes", "ntasks", "cpus_per_task")}
+    spec = spec_of(asked, command=tuple(asked["command"]), **shape)
     process.become(launched(made, spec, os.environ))
+
+
+wrap.__wrapped__ = like(_wrap_options, _about)  # type: ignore[attr-defined]
+module.__wrapped__ = like(_module_options, _about)  # type: ignore[attr-defined]
+run.__wrapped__ = exec_.__wrapped__ = like(_words, _about, without=_WRITING | {"mpi"})  # type: ignore[attr-defined]
+shell.__wrapped__ = like(_about, without=_WRITING | {"mpi"})  # type: ignore[attr-defined]
+mpi.__wrapped__ = like(_words, _mpi_options, _about, without=_WRITING)  # type: ignore[attr-defined]
 
 
 def spec_of(asked: Mapping[str, Any], **more: Any) -> JobSpec:

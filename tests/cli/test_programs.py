@@ -479,6 +479,17 @@ err|   end     hpcjob cancel j1
 """)
 
 
+def test_a_job_file_of_several_ranks_is_no_application(session: Session) -> None:
+    (session.home / "work/job.yaml").write_text("{ntasks: 4, command: [./dashboard]}")
+    session.check(r"""
+$ hpcjob serve job.yaml --no-wait
+err| error: a web application is one program, not 4 ranks
+err|
+err| hint: leave out -a, -N and -n
+exit 3
+""")
+
+
 def test_applications_that_are_refused(session: Session, programs: list[tuple[int, str, str]]) -> None:
     session.run("hpcjob submit -- ./solve")
     programs.append((44, "", ""))
