@@ -487,7 +487,9 @@ def test_podman_copies_what_a_terminal_is_to_get_and_hands_on_all_other_streams(
     tool.chmod(0o755)
     terminal = ["script", "--quiet", "--return", "--command", f'hpcjob_podman "{tool}" run', "/dev/null"]
     started = f'{functions()}exec "$@"'
-    done = subprocess.run(["bash", "-c", started, "x", *terminal], env={**os.environ, "SHELL": "/bin/bash"}, check=False)
+    done = subprocess.run(
+        ["bash", "-c", started, "x", *terminal], env={**os.environ, "SHELL": "/bin/bash"}, check=False
+    )
     assert done.returncode == 7
     assert "--log-driver=none" in Path(f"{tool}.said").read_text()
 
