@@ -14,14 +14,14 @@ import pytest
 from tests.integration import person as people
 from tests.integration.images import CLUSTER, tool
 from tests.integration.images import IMAGES as SMALL
-from tests.integration.person import Person
+from tests.integration.person import Installed, Person
 
 pytestmark = pytest.mark.integration
 installed, person = people.installed, people.person
 IMAGES = Path("/var/tmp/hpcjobs-jupyter-images")
 MPI_IMAGES = Path("/var/tmp/hpcjobs-mpi-images")
 TESTBED = Path(os.environ.get("HPCJOBS_TESTBED", "/var/lib/hpcjobs-testbed"))
-FORMS = ["python.sif", "python", "python.sqfs"]
+FORMS = ["python.sif", "python", "python.sqfs", "podman"]
 # Repeats input and arguments as they came, NULs between; ends as the first argument says.
 REPEAT = """\
 import os, shutil, sys
@@ -50,14 +50,26 @@ def images(slurm: Callable[..., str]) -> Path:
     return IMAGES
 
 
+@pytest.fixture(scope="session")
+def own(installed: Installed, images: Path) -> Path:
+    """A folder image that is hpc's: Podman changes its owners."""
+    tool("cp", "-a", images / "python", installed.folder / "own-python")
+    tool("chown", "-R", "hpc:", installed.folder / "own-python")
+    return installed.folder / "own-python"
+
+
 @pytest.fixture
 def wrapped(person: Person, images: Path, request: pytest.FixtureRequest) -> list[str]:
     """How the person calls the Python of an image, wrapped."""
     tool("chown", "hpc:", person.folder)
     person.write("repeat.py", REPEAT)
     person.write("catch.py", CATCH)
-    person("wrap", images / request.param, "--command", "python3", "--to", "bin")
     words = [f"{name}={value}" for name, value in person.env.items()]
+    if request.param == "podman":
+        own = request.getfixturevalue("own")
+        person("wrap", own, "--runtime", "podman", "--command", "python3", "--to", "bin")
+        return [str(CLUSTER / "podman"), "hpc", "env", *words, "./bin/python3"]
+    person("wrap", images / request.param, "--command", "python3", "--to", "bin")
     return ["setpriv", "--reuid=hpc", "--regid=hpc", "--init-groups", "env", "-i", *words, "./bin/python3"]
 
 
@@ -65,8 +77,8 @@ def wrapped(person: Person, images: Path, request: pytest.FixtureRequest) -> lis
 def test_everything_goes_through(person: Person, wrapped: list[str]) -> None:
     chance = random.Random(4711)  # noqa: S311 - any bytes will do
     odd = ["", " ", "a b", "$HOME", "`id`", "*", "\n", "é", "'", '"', "\\", "-n", "--", "a\tb", "!", "#", "~", "{a,b}"]
-    # Apptainer itself writes U+FFFD for bytes that are no UTF-8.
-    last = b"last" if "apptainer" in (person.folder / "bin/python3").read_text() else b"\xff\xfe not UTF-8"
+    # Apptainer and Podman themselves write U+FFFD for bytes that are no UTF-8.
+    last = b"\xff\xfe not UTF-8" if "ch-run" in (person.folder / "bin/python3").read_text() else b"last"
     arguments = [os.fsencode(word) for word in (odd * 60)[:999]] + [last]
     data = chance.randbytes(3_000_000)
     argv = [os.fsencode(word) for word in [*wrapped, "repeat.py", "7"]] + arguments
@@ -76,7 +88,7 @@ def test_everything_goes_through(person: Person, wrapped: list[str]) -> None:
     assert same
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP])
 @pytest.mark.parametrize("wrapped", FORMS, indirect=True)
 def test_signals_reach_the_program(person: Person, wrapped: list[str], number: signal.Signals) -> None:
     process = subprocess.Popen([*wrapped, "catch.py"], cwd=person.folder, stdout=subprocess.PIPE, text=True)

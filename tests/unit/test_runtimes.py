@@ -500,7 +500,7 @@ here=${0%/*}
 case $1 in
   run) echo up && read -r code <"$here/end" && exit "$code" ;;
   container) exit "$(cat "$here/exists")" ;;
-  stop) echo "$@" >"$here/said" ;;
+  stop | kill) echo "$@" >"$here/said" ;;
 esac
 """
 
@@ -551,6 +551,19 @@ def test_podman_is_told_to_stop_its_container_by_who_is_no_child_of_the_job(
     lasting.terminate()
     assert re.fullmatch(TOLD, (tmp_path / "said").read_text())
     lasting.terminate()  # schedulers say it twice
+    (tmp_path / "end").write_text("9\n")
+    assert lasting.wait() == 9
+    assert lasting.stdout
+    assert lasting.stdout.read() == b""
+
+
+@pytest.mark.parametrize("name", ["HUP", "USR1", "USR2"])
+def test_podman_hands_on_a_signal_that_ends_nothing_by_itself(
+    lasting: subprocess.Popen[bytes], tmp_path: Path, name: str
+) -> None:
+    lasting.send_signal(getattr(signal, f"SIG{name}"))
+    assert re.fullmatch(rf"kill --signal={name} hpcjob-n1-\d+\n", (tmp_path / "said").read_text())
+    (tmp_path / "exists").write_text("1\n")
     (tmp_path / "end").write_text("9\n")
     assert lasting.wait() == 9
     assert lasting.stdout

@@ -63,6 +63,9 @@ hpcjob_podman() {
     exec setsid --fork bash -c 'read -r && sleep 1 && ! "$1" container exists "$2" ||
       for _ in {1..9}; do "$1" stop --time 30 "$2" && break; sleep 1; done' hpcjob "$command" "$name"
   )
+  trap 'caught=yes; "$command" kill --signal=HUP "$name" >/dev/null 2>&1' HUP
+  trap 'caught=yes; "$command" kill --signal=USR1 "$name" >/dev/null 2>&1' USR1
+  trap 'caught=yes; "$command" kill --signal=USR2 "$name" >/dev/null 2>&1' USR2
   trap 'caught=yes; [[ -z $watch ]] || exec {watch}>&-; watch=' TERM INT
   "$command" run --name "$name" --log-driver="$streams" --preserve-fds=1 "$@" <&0 {watch}>&- &
   # A signal ends bash's wait, and not what it waits for; the answer that counts is one that no signal was near to.
