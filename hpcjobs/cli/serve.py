@@ -66,7 +66,10 @@ def serve(**options: Any) -> int:
     """
     if options["job"]:
         return _show(Service(), options)
-    spec, site = submission.request({**_DEFAULTS, **options})
+    spec, site = submission.request({**_DEFAULTS, **options}, need_command=False)
+    if not spec.command:
+        asked = options["job_file"] or "--image viz.sif"
+        raise UsageError("there is no application to run", hint=f"hpcjob serve {asked} -- ./dashboard")
     from dataclasses import replace
 
     idle = Duration.parse(options["idle"]) if options["idle"] else None

@@ -495,9 +495,9 @@ def test_applications_that_are_refused(session: Session, programs: list[tuple[in
     programs.append((44, "", ""))
     session.check(r"""
 $ hpcjob serve
-err| error: there is no command to run
+err| error: there is no application to run
 err|
-err| hint: hpcjob submit --nodes 4 --image app.sif -- ./solve in.nml
+err| hint: hpcjob serve --image viz.sif -- ./dashboard
 exit 2
 $ hpcjob serve --port 80 -- ./dashboard
 err| error: --port '80' is no port
