@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,11 @@ from hpcjobs.mpi.facts import MpiHost
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+
+# Under nohup; what the tests start would inherit it, and bash cannot change it.
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
