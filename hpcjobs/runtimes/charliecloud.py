@@ -25,6 +25,9 @@ _OVERLAY = (0, 38)
 _SHARED = ("/tmp", "/dev", "/proc", "/sys")  # noqa: S108 - ch-run(1), default bind mounts
 # Folders of the host's MPI, which no image has.
 _OWN = "/hpcjob/"
+# What a program at the prompt gets of an image that says nothing of it: by the host's, a command that is wrapped would
+# find itself where its folder is shown.
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # A place for a bind that images made by ch-convert have.
 _SPARE = "/mnt/0"
 # ch-run 0.31 ends with an error where it is not set, as after --export=NONE.
@@ -149,7 +152,9 @@ def _environment(request: ContainerRequest) -> list[str | shell.Shell]:
     options: list[str | shell.Shell] = [] if "LD_LIBRARY_PATH" in request.env else ["--unset-env=LD_LIBRARY_PATH"]
     if request.image.environment:
         options.append("--set-env")
-        # A value between single quotes is taken as it is, once `$` is not expanded.
+    elif request.prompt and "PATH" not in request.env:
+        options.append(f"--set-env=PATH={_PATH}")
+    # A value between single quotes is taken as it is, once `$` is not expanded.
     # The others reach the program by the script's environment.
     given = {n: v for n, v in request.env.items() if request.image.environment or only_inside(n, request)}
     if given:

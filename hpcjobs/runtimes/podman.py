@@ -31,9 +31,10 @@ _DEVICES = {"amd": ("--device", "/dev/kfd", "--device", "/dev/dri"), "intel": ("
 # By the driver "passthrough" the program has this process's own streams. By the others conmon copies them, which lost
 # all that `echo` said in 2 of 1,600 runs (4.3.1, a busy machine), against 0 of 1,600; but Podman hands on no terminal
 # by it, and Open MPI's mpirun gives one to its ranks.
-_RUN = """  local command=$1 name=hpcjob-$HOSTNAME-$BASHPID streams=passthrough caught code watch
+_START = """  local command=$1 name=hpcjob-$HOSTNAME-$BASHPID streams=passthrough caught code watch
   shift 2
-  if [[ -t 0 || -t 1 || -t 2 ]]; then streams=none; fi
+"""
+_RUN = """  if [[ -t 0 || -t 1 || -t 2 ]]; then streams=none; fi
   if [[ -n ${PMI_FD:-} ]]; then exec 3<&"$PMI_FD"; PMI_FD=3; else exec 3</dev/null; fi
   # Whatever ends this process: one that is out of the job's reach sees to it that the container ends too.
   exec {watch}> >(
@@ -53,6 +54,13 @@ _RUN = """  local command=$1 name=hpcjob-$HOSTNAME-$BASHPID streams=passthrough 
   trap '' TERM INT PIPE
   [[ -z $watch ]] || echo 1>&"$watch" 2>/dev/null
   exit "$code\""""
+# Not by --env-host: the host's PATH would take the place of the image's, and with it --unsetenv does nothing (4.3.1).
+_ALL = """  # The environment of this process; but PATH is the image's own.
+  local variable
+  for variable in $(compgen -e); do
+    [[ $variable == @(PATH|LD_LIBRARY_PATH) ]] || set -- "--env=$variable" "$@"
+  done
+"""
 _DOCKER_REMOVE = '"$0" ps --all --quiet --filter "$1" | xargs --no-run-if-empty "$0" rm --force'
 # The kind of MPI and podman-hpc's module for it (github.com/NERSC/podman-hpc, modules.d).
 _HPC_MODULE = {"pmi2": "--openmpi-pmi2", "pmix": "--openmpi-pmix", "cray_shasta": "--mpi"}
@@ -89,7 +97,7 @@ class Podman:
             ),
             program=request.program,
             env=dict(request.env),
-            functions={"hpcjob_podman": shell.Shell(_RUN)},
+            functions={"hpcjob_podman": shell.Shell(_START + ("" if request.clean_env else _ALL) + _RUN)},
             setup=_setup(request),
             node_setup=(pulled,) if pulled else (),
             cleanup=_remove(command, request),
@@ -99,10 +107,6 @@ class Podman:
         if request.clean_env:
             yield from (f"--env={pattern}" for pattern in (*LAUNCHER_VARIABLES, "HPCJOB_*"))
             yield from (f"--env={name}" for name in request.passed if not name.startswith("HPCJOB_"))
-        else:
-            yield "--env-host"
-            if "LD_LIBRARY_PATH" not in request.env:
-                yield "--unsetenv=LD_LIBRARY_PATH"
         yield from (f"--env={name}" for name in request.env)
 
 

@@ -286,6 +286,15 @@ def test_the_entrypoint_of_an_image_from_a_registry(person: Person, world: World
     assert ["entrypoint: echo a b $HOME" in done.stderr for done in dones] == [False, True, True]
 
 
+def test_podman_s_images_keep_their_own_path(person: Person, world: World, site: Path) -> None:
+    env: dict[str, Any] = {"CONTAINERS_REGISTRIES_CONF": str(world.folder / "registries.conf")}
+    env |= {"LD_LIBRARY_PATH": "/of/the/host", "NOTE": "two words"}
+    options = ("--runtime", "podman", "-n", "1", "--image", world.reference, "--env", "MINE=1")
+    show = ("sh", "-c", 'echo "$PATH ${LD_LIBRARY_PATH-none} $NOTE $MINE"')
+    done = submit(person, *options, "--", *show, site=site, **env)
+    assert output(person, done) == ["/usr/bin:/bin:/opt none two words 1"]
+
+
 def test_layers(person: Person, sif: Sif) -> None:
     write = ("--", "sh", "-c", "echo one >>/layer && cat /layer")
 

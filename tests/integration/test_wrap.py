@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -121,6 +123,17 @@ def test_in_the_folder_that_it_is_called_in(person: Person, wrapped: list[str]) 
         assert (done.stdout, done.stderr) == ("found\n", "")
         assert (person.folder / "deep/er/made.txt").read_text() == "by the image"
         (person.folder / "deep/er/made.txt").unlink()
+
+
+@pytest.mark.parametrize("wrapped", FORMS, indirect=True)
+def test_it_is_called_by_name_where_its_folder_is_shown(person: Person, wrapped: list[str]) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        command = shutil.copy(person.folder / "bin/python3", folder)
+        Path(folder).chmod(0o755)
+        first = f"PATH={folder}:{os.environ['PATH']}"
+        argv = [*wrapped[:-1], first, Path(command).name, "-c", "print(6 * 7)"]
+        done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("42\n", "")
 
 
 @pytest.mark.parametrize("folder", ["/", "/usr", "/etc"])

@@ -412,11 +412,17 @@ def test_podman_gets_the_image_on_each_node_and_runs_folders() -> None:
 
 
 def test_podman_shows_the_environment_of_the_host_unless_it_is_to_be_clean() -> None:
-    assert {"--env-host", "--unsetenv=LD_LIBRARY_PATH"} <= set(words("podman"))
-    assert "--unsetenv=LD_LIBRARY_PATH" not in words("podman", replace(BY_NAME, env={"LD_LIBRARY_PATH": "/x"}))
-    clean = words("podman", replace(BY_NAME, clean_env=True))
-    assert "--env-host" not in clean
-    assert {"--env=SLURM*", "--env=PMIX*"} <= set(clean)
+    assert "--env=LD_LIBRARY_PATH" in words("podman", replace(BY_NAME, env={"LD_LIBRARY_PATH": "/x"}))
+    clean = replace(BY_NAME, clean_env=True)
+    assert {"--env=SLURM*", "--env=PMIX*"} <= set(words("podman", clean))
+    assert "compgen" not in wrapped("podman", clean).functions["hpcjob_podman"]
+
+
+def test_podman_s_images_keep_their_own_path(tmp_path: Path) -> None:
+    _, _, said = podman(tmp_path, "export LD_LIBRARY_PATH=/x NOTE='two\nlines'")
+    named = re.findall(r" --env=(\S+)", said)
+    assert {"NOTE", "HOME"} <= set(named)
+    assert not {"PATH", "LD_LIBRARY_PATH"} & set(named)
 
 
 @pytest.mark.parametrize("kind", ["apptainer", "singularity"])
@@ -473,6 +479,7 @@ def test_podman_is_run_by_a_function_that_the_script_exports(tmp_path: Path) -> 
     assert words("podman")[:5] == ["bash", "-c", 'hpcjob_podman "$@"', "hpcjob", "podman"]
     out, code, said = podman(tmp_path)
     assert (out, code) == ("in\n", 7)
+    said = re.sub(r" --env=\w+", "", said)
     assert re.fullmatch(r"run --name hpcjob-\S+-\d+ --log-driver=passthrough --preserve-fds=1 a b\n", said)
 
 

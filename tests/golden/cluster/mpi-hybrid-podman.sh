@@ -56,6 +56,11 @@ srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per
 hpcjob_podman() {
   local command=$1 name=hpcjob-$HOSTNAME-$BASHPID streams=passthrough caught code watch
   shift 2
+  # The environment of this process; but PATH is the image's own.
+  local variable
+  for variable in $(compgen -e); do
+    [[ $variable == @(PATH|LD_LIBRARY_PATH) ]] || set -- "--env=$variable" "$@"
+  done
   if [[ -t 0 || -t 1 || -t 2 ]]; then streams=none; fi
   if [[ -n ${PMI_FD:-} ]]; then exec 3<&"$PMI_FD"; PMI_FD=3; else exec 3</dev/null; fi
   # Whatever ends this process: one that is out of the job's reach sees to it that the container ends too.
@@ -88,12 +93,12 @@ hpcjob_canary /home/ada/jobs/3f9c2a/canary 4 2 '*Open MPI*v5.0.7*' 'Open MPI 5.0
     env -u OPAL_PREFIX -u PMIX_PREFIX -u PMIX_INSTALL_PREFIX -u PMIX_PARAM_FILE_PASSED -u PRTE_PREFIX bash -c 'hpcjob_podman "$@"' \
       hpcjob podman run --rm --label=hpcjob=3f9c2a".${HPCJOB_ARRAY_INDEX:-}" --network=host --pid=host --ipc=host \
       --userns=keep-id -v /home/ada/jobs/.mpi/3fa85f6457174562:/hpcjob/mpi -v /home/ada/run:/home/ada/run -w /home/ada/run \
-      --env-host --unsetenv=LD_LIBRARY_PATH --env=OMP_NUM_THREADS --entrypoint= --rootfs /images/app:O \
+      --env=OMP_NUM_THREADS --entrypoint= --rootfs /images/app:O \
     env OMPI_MCA_btl_vader_single_copy_mechanism=none 'OMPI_MCA_smsc=^cma' /hpcjob/mpi/canary
 
 srun --ntasks=4 --cpu-bind=cores --mpi=pmix \
     env -u OPAL_PREFIX -u PMIX_PREFIX -u PMIX_INSTALL_PREFIX -u PMIX_PARAM_FILE_PASSED -u PRTE_PREFIX bash -c 'hpcjob_podman "$@"' \
       hpcjob podman run --rm --label=hpcjob=3f9c2a".${HPCJOB_ARRAY_INDEX:-}" --network=host --pid=host --ipc=host \
       --userns=keep-id -v /home/ada/jobs/.mpi/3fa85f6457174562:/hpcjob/mpi -v /home/ada/run:/home/ada/run -w /home/ada/run \
-      --env-host --unsetenv=LD_LIBRARY_PATH --env=OMP_NUM_THREADS --entrypoint= --rootfs /images/app:O \
+      --env=OMP_NUM_THREADS --entrypoint= --rootfs /images/app:O \
     env OMPI_MCA_btl_vader_single_copy_mechanism=none 'OMPI_MCA_smsc=^cma' /opt/app/solve in.nml || hpcjob_status=$?

@@ -54,6 +54,11 @@ srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per
 hpcjob_podman() {
   local command=$1 name=hpcjob-$HOSTNAME-$BASHPID streams=passthrough caught code watch
   shift 2
+  # The environment of this process; but PATH is the image's own.
+  local variable
+  for variable in $(compgen -e); do
+    [[ $variable == @(PATH|LD_LIBRARY_PATH) ]] || set -- "--env=$variable" "$@"
+  done
   if [[ -t 0 || -t 1 || -t 2 ]]; then streams=none; fi
   if [[ -n ${PMI_FD:-} ]]; then exec 3<&"$PMI_FD"; PMI_FD=3; else exec 3</dev/null; fi
   # Whatever ends this process: one that is out of the job's reach sees to it that the container ends too.
@@ -83,6 +88,6 @@ export MODE='fast, and '"'"'safe'"'"''
 srun --ntasks=8 --cpu-bind=cores \
     bash -c 'hpcjob_podman "$@"' hpcjob podman run --rm --label=hpcjob=3f9c2a".${HPCJOB_ARRAY_INDEX:-}" \
       --network=host --pid=host --ipc=host --userns=keep-id --device nvidia.com/gpu=all -v /data/in:/in:ro -v /home/ada/run:/home/ada/run \
-      -w /home/ada/run --env-host --unsetenv=LD_LIBRARY_PATH --env=OMP_NUM_THREADS --env=MODE --entrypoint= \
+      -w /home/ada/run --env=OMP_NUM_THREADS --env=MODE --entrypoint= \
       docker.io/library/app@sha256:1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f \
     ./solve in.nml || hpcjob_status=$?

@@ -19,5 +19,5 @@ fi
 export USER="${USER:-$(id -un)}"
 hpcjob_inside="$hpcjob_here"; [[ "$hpcjob_here"/ == /tmp/* || -d /images/app"$hpcjob_here" ]] || hpcjob_inside=/mnt/0
 exec ch-run -b /data:/mnt/1 -b "$hpcjob_here:$hpcjob_inside" -c "$hpcjob_inside" --unset-env=LD_LIBRARY_PATH \
-      /images/app -- \
+      --set-env=PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin /images/app -- \
     samtools "$@"

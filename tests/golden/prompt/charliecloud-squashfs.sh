@@ -25,7 +25,8 @@ trap 'hpcjob_caught=USR1; pkill -USR1 -P "$hpcjob_child"' USR1
 trap 'hpcjob_caught=USR2; pkill -USR2 -P "$hpcjob_child"' USR2
 (
   trap - INT QUIT # which bash has what it starts beside itself ignore
-  exec ch-run -b "$hpcjob_here:$hpcjob_here" -c "$hpcjob_here" --unset-env=LD_LIBRARY_PATH /images/app.sqfs -- \
+  exec ch-run -b "$hpcjob_here:$hpcjob_here" -c "$hpcjob_here" --unset-env=LD_LIBRARY_PATH \
+      --set-env=PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin /images/app.sqfs -- \
     samtools "$@"
 ) <&0 &
 hpcjob_child=$!

@@ -18,6 +18,11 @@ hpcjob_gpu=()
 hpcjob_podman() {
   local command=$1 name=hpcjob-$HOSTNAME-$BASHPID streams=passthrough caught code watch
   shift 2
+  # The environment of this process; but PATH is the image's own.
+  local variable
+  for variable in $(compgen -e); do
+    [[ $variable == @(PATH|LD_LIBRARY_PATH) ]] || set -- "--env=$variable" "$@"
+  done
   if [[ -t 0 || -t 1 || -t 2 ]]; then streams=none; fi
   if [[ -n ${PMI_FD:-} ]]; then exec 3<&"$PMI_FD"; PMI_FD=3; else exec 3</dev/null; fi
   # Whatever ends this process: one that is out of the job's reach sees to it that the container ends too.
@@ -43,6 +48,6 @@ export -f hpcjob_podman
 export MODE=fast
 exec bash -c 'hpcjob_podman "$@"' hpcjob podman run --rm --interactive ${hpcjob_terminal:+--tty} --network=host \
       --pid=host --ipc=host --userns=keep-id "${hpcjob_gpu[@]}" -v "$hpcjob_here:$hpcjob_here" -w "$hpcjob_here" \
-      --env-host --unsetenv=LD_LIBRARY_PATH --env=MODE --entrypoint= \
+      --env=MODE --entrypoint= \
       docker.io/library/app@sha256:1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f \
     samtools "$@"

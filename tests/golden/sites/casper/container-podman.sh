@@ -94,6 +94,11 @@ podman pull --quiet registry.example.org/app:1.0 >/dev/null || hpcjob_stop 69 th
 hpcjob_podman() {
   local command=$1 name=hpcjob-$HOSTNAME-$BASHPID streams=passthrough caught code watch
   shift 2
+  # The environment of this process; but PATH is the image's own.
+  local variable
+  for variable in $(compgen -e); do
+    [[ $variable == @(PATH|LD_LIBRARY_PATH) ]] || set -- "--env=$variable" "$@"
+  done
   if [[ -t 0 || -t 1 || -t 2 ]]; then streams=none; fi
   if [[ -n ${PMI_FD:-} ]]; then exec 3<&"$PMI_FD"; PMI_FD=3; else exec 3</dev/null; fi
   # Whatever ends this process: one that is out of the job's reach sees to it that the container ends too.
@@ -126,14 +131,14 @@ hpcjob_canary /home/ada/jobs/3f9c2a/canary 136 4 '*Open MPI*v5.0.7*' 'Open MPI 5
     env -u OPAL_PREFIX -u PMIX_PREFIX -u PMIX_INSTALL_PREFIX -u PMIX_PARAM_FILE_PASSED -u PRTE_PREFIX bash -c 'hpcjob_podman "$@"' \
       hpcjob podman run --rm --label=hpcjob=3f9c2a".${HPCJOB_ARRAY_INDEX:-}" --network=host --pid=host --ipc=host \
       --userns=keep-id -v "$PBS_NODEFILE:$PBS_NODEFILE" -v /glade:/glade -v /local_scratch:/local_scratch -v /home/ada/jobs/.mpi/3fa85f6457174562:/hpcjob/mpi \
-      -v /home/ada/run:/home/ada/run -w /home/ada/run --env-host --unsetenv=LD_LIBRARY_PATH --env=OMP_NUM_THREADS \
-      --entrypoint= registry.example.org/app:1.0 \
+      -v /home/ada/run:/home/ada/run -w /home/ada/run --env=OMP_NUM_THREADS --entrypoint= \
+      registry.example.org/app:1.0 \
     env OMPI_MCA_btl_vader_single_copy_mechanism=none 'OMPI_MCA_smsc=^cma' /hpcjob/mpi/canary
 
 mpirun -np 136 --map-by ppr:34:node:PE=1 --bind-to core \
     env -u OPAL_PREFIX -u PMIX_PREFIX -u PMIX_INSTALL_PREFIX -u PMIX_PARAM_FILE_PASSED -u PRTE_PREFIX bash -c 'hpcjob_podman "$@"' \
       hpcjob podman run --rm --label=hpcjob=3f9c2a".${HPCJOB_ARRAY_INDEX:-}" --network=host --pid=host --ipc=host \
       --userns=keep-id -v "$PBS_NODEFILE:$PBS_NODEFILE" -v /glade:/glade -v /local_scratch:/local_scratch -v /home/ada/jobs/.mpi/3fa85f6457174562:/hpcjob/mpi \
-      -v /home/ada/run:/home/ada/run -w /home/ada/run --env-host --unsetenv=LD_LIBRARY_PATH --env=OMP_NUM_THREADS \
-      --entrypoint= registry.example.org/app:1.0 \
+      -v /home/ada/run:/home/ada/run -w /home/ada/run --env=OMP_NUM_THREADS --entrypoint= \
+      registry.example.org/app:1.0 \
     env OMPI_MCA_btl_vader_single_copy_mechanism=none 'OMPI_MCA_smsc=^cma' ./solve in.nml || hpcjob_status=$?

@@ -74,6 +74,11 @@ podman pull --quiet registry.example.org/app:1.0 >/dev/null || hpcjob_stop 69 th
 hpcjob_podman() {
   local command=$1 name=hpcjob-$HOSTNAME-$BASHPID streams=passthrough caught code watch
   shift 2
+  # The environment of this process; but PATH is the image's own.
+  local variable
+  for variable in $(compgen -e); do
+    [[ $variable == @(PATH|LD_LIBRARY_PATH) ]] || set -- "--env=$variable" "$@"
+  done
   if [[ -t 0 || -t 1 || -t 2 ]]; then streams=none; fi
   if [[ -n ${PMI_FD:-} ]]; then exec 3<&"$PMI_FD"; PMI_FD=3; else exec 3</dev/null; fi
   # Whatever ends this process: one that is out of the job's reach sees to it that the container ends too.
@@ -107,8 +112,8 @@ hpcjob_canary /home/ada/jobs/3f9c2a/canary 512 4 '*CRAY MPICH*8.1.27*' 'Cray MPI
       --network=host --pid=host --ipc=host --userns=keep-id -v "$PBS_NODEFILE:$PBS_NODEFILE" -v /glade:/glade -v /run:/run \
       -v /home/ada/jobs/.mpi/3fa85f6457174562:/hpcjob/mpi -v /opt/cray/libfabric/1.20/lib64:/opt/cray/libfabric/1.20/lib64 \
       -v /opt/cray/pe/lib64:/opt/cray/pe/lib64 -v /opt/cray/pe/mpich/8.1.27/ofi/gnu/12.3:/opt/cray/pe/mpich/8.1.27/ofi/gnu/12.3 \
-      -v /usr/lib64:/hpcjob/host/usr/lib64 -v /home/ada/run:/home/ada/run -w /home/ada/run --env-host \
-      --unsetenv=LD_LIBRARY_PATH --env=OMP_NUM_THREADS --entrypoint= registry.example.org/app:1.0 \
+      -v /usr/lib64:/hpcjob/host/usr/lib64 -v /home/ada/run:/home/ada/run -w /home/ada/run --env=OMP_NUM_THREADS \
+      --entrypoint= registry.example.org/app:1.0 \
     env MPICH_OFI_NIC_POLICY=NUMA \
       LD_LIBRARY_PATH=/hpcjob/mpi/front:/opt/cray/pe/mpich/8.1.27/ofi/gnu/12.3/lib:/hpcjob/mpi/tail \
       MPICH_SMP_SINGLE_COPY_MODE=NONE /hpcjob/mpi/canary
@@ -118,8 +123,8 @@ mpiexec -n 512 --ppn 128 --depth 1 --cpu-bind depth --no-transfer \
       --network=host --pid=host --ipc=host --userns=keep-id -v "$PBS_NODEFILE:$PBS_NODEFILE" -v /glade:/glade -v /run:/run \
       -v /home/ada/jobs/.mpi/3fa85f6457174562:/hpcjob/mpi -v /opt/cray/libfabric/1.20/lib64:/opt/cray/libfabric/1.20/lib64 \
       -v /opt/cray/pe/lib64:/opt/cray/pe/lib64 -v /opt/cray/pe/mpich/8.1.27/ofi/gnu/12.3:/opt/cray/pe/mpich/8.1.27/ofi/gnu/12.3 \
-      -v /usr/lib64:/hpcjob/host/usr/lib64 -v /home/ada/run:/home/ada/run -w /home/ada/run --env-host \
-      --unsetenv=LD_LIBRARY_PATH --env=OMP_NUM_THREADS --entrypoint= registry.example.org/app:1.0 \
+      -v /usr/lib64:/hpcjob/host/usr/lib64 -v /home/ada/run:/home/ada/run -w /home/ada/run --env=OMP_NUM_THREADS \
+      --entrypoint= registry.example.org/app:1.0 \
     env MPICH_OFI_NIC_POLICY=NUMA \
       LD_LIBRARY_PATH=/hpcjob/mpi/front:/opt/cray/pe/mpich/8.1.27/ofi/gnu/12.3/lib:/hpcjob/mpi/tail \
       MPICH_SMP_SINGLE_COPY_MODE=NONE ./solve in.nml || hpcjob_status=$?
