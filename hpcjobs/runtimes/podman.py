@@ -31,7 +31,7 @@ _DEVICES = {"amd": ("--device", "/dev/kfd", "--device", "/dev/dri"), "intel": ("
 # By the driver "passthrough" the program has this process's own streams. By the others conmon copies them, which lost
 # all that `echo` said in 2 of 1,600 runs (4.3.1, a busy machine), against 0 of 1,600; but Podman hands on no terminal
 # by it, and Open MPI's mpirun gives one to its ranks.
-_START = """  local command=$1 name=hpcjob-$HOSTNAME-$BASHPID streams=passthrough caught code watch
+_START = """  local command=$1 name=hpcjob-$HOSTNAME-$BASHPID streams=passthrough code ended out watch
   shift 2
 """
 _RUN = """  if [[ -t 0 || -t 1 || -t 2 ]]; then streams=none; fi
@@ -43,17 +43,23 @@ _RUN = """  if [[ -t 0 || -t 1 || -t 2 ]]; then streams=none; fi
     exec setsid --fork bash -c 'read -r && sleep 1 && ! "$1" container exists "$2" ||
       for _ in {1..9}; do "$1" stop --time 30 "$2" && break; sleep 1; done' hpcjob "$command" "$name"
   )
-  trap 'caught=yes; "$command" kill --signal=HUP "$name" >/dev/null 2>&1' HUP
-  trap 'caught=yes; "$command" kill --signal=USR1 "$name" >/dev/null 2>&1' USR1
-  trap 'caught=yes; "$command" kill --signal=USR2 "$name" >/dev/null 2>&1' USR2
-  trap 'caught=yes; [[ -z $watch ]] || exec {watch}>&-; watch=' TERM INT
-  "$command" run --name "$name" --log-driver="$streams" --preserve-fds=1 "$@" <&0 {watch}>&- &
-  # A signal ends bash's wait, and not what it waits for; the answer that counts is one that no signal was near to.
-  until caught='' && wait "$!" || [[ -z $caught ]]; do :; done
-  wait "$!" && code=0 || code=$?
+  trap '"$command" kill --signal=HUP "$name" >/dev/null 2>&1' HUP
+  trap '"$command" kill --signal=USR1 "$name" >/dev/null 2>&1' USR1
+  trap '"$command" kill --signal=USR2 "$name" >/dev/null 2>&1' USR2
+  trap '[[ -z $watch ]] || exec {watch}>&-; watch=' TERM INT
+  # Its end comes through a pipe: bash's wait may lose it when a signal is near.
+  exec {out}>&1
+  exec {ended}< <(
+    exec {watch}>&-
+    trap : HUP INT QUIT TERM USR1 USR2
+    "$command" run --name "$name" --log-driver="$streams" --preserve-fds=1 "$@" <&0 >&"$out" {out}>&-
+    echo "$?"
+  )
+  exec {out}>&-
+  until read -r -u "$ended" code || (($? < 128)); do :; done
   trap '' TERM INT PIPE
   [[ -z $watch ]] || echo 1>&"$watch" 2>/dev/null
-  exit "$code\""""
+  exit "${code:-255}\""""
 # Not by --env-host: the host's PATH would take the place of the image's, and with it --unsetenv does nothing (4.3.1).
 _ALL = """  # The environment of this process; but PATH is the image's own.
   local variable

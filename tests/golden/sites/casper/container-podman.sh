@@ -92,7 +92,7 @@ hpcjob_mpi=/home/ada/jobs/.mpi/3fa85f6457174562
 [[ -r $hpcjob_mpi ]] || hpcjob_stop 66 there is no /home/ada/jobs/.mpi/3fa85f6457174562
 podman pull --quiet registry.example.org/app:1.0 >/dev/null || hpcjob_stop 69 the image could not be got
 hpcjob_podman() {
-  local command=$1 name=hpcjob-$HOSTNAME-$BASHPID streams=passthrough caught code watch
+  local command=$1 name=hpcjob-$HOSTNAME-$BASHPID streams=passthrough code ended out watch
   shift 2
   # The environment of this process; but PATH is the image's own.
   local variable
@@ -108,17 +108,23 @@ hpcjob_podman() {
     exec setsid --fork bash -c 'read -r && sleep 1 && ! "$1" container exists "$2" ||
       for _ in {1..9}; do "$1" stop --time 30 "$2" && break; sleep 1; done' hpcjob "$command" "$name"
   )
-  trap 'caught=yes; "$command" kill --signal=HUP "$name" >/dev/null 2>&1' HUP
-  trap 'caught=yes; "$command" kill --signal=USR1 "$name" >/dev/null 2>&1' USR1
-  trap 'caught=yes; "$command" kill --signal=USR2 "$name" >/dev/null 2>&1' USR2
-  trap 'caught=yes; [[ -z $watch ]] || exec {watch}>&-; watch=' TERM INT
-  "$command" run --name "$name" --log-driver="$streams" --preserve-fds=1 "$@" <&0 {watch}>&- &
-  # A signal ends bash's wait, and not what it waits for; the answer that counts is one that no signal was near to.
-  until caught='' && wait "$!" || [[ -z $caught ]]; do :; done
-  wait "$!" && code=0 || code=$?
+  trap '"$command" kill --signal=HUP "$name" >/dev/null 2>&1' HUP
+  trap '"$command" kill --signal=USR1 "$name" >/dev/null 2>&1' USR1
+  trap '"$command" kill --signal=USR2 "$name" >/dev/null 2>&1' USR2
+  trap '[[ -z $watch ]] || exec {watch}>&-; watch=' TERM INT
+  # Its end comes through a pipe: bash's wait may lose it when a signal is near.
+  exec {out}>&1
+  exec {ended}< <(
+    exec {watch}>&-
+    trap : HUP INT QUIT TERM USR1 USR2
+    "$command" run --name "$name" --log-driver="$streams" --preserve-fds=1 "$@" <&0 >&"$out" {out}>&-
+    echo "$?"
+  )
+  exec {out}>&-
+  until read -r -u "$ended" code || (($? < 128)); do :; done
   trap '' TERM INT PIPE
   [[ -z $watch ]] || echo 1>&"$watch" 2>/dev/null
-  exit "$code"
+  exit "${code:-255}"
 }
 export -f hpcjob_podman
 
