@@ -89,7 +89,7 @@ TABLE: dict[str, dict[str, str]] = {
         "launch": "prefix of the program", "ranks": "a container a rank", "nodes": "yes",
         "directory": "--rootfs", "reference": "pulled once on each node",
         "bind": "-v", "bind-file": "-v", "bind-readonly": "-v SRC:DST:ro",
-        "env": "--env", "clean": "--env of what launchers and hpcjob need", "workdir": "-w", "entrypoint": "its default",
+        "env": "--env", "clean": "--env of what launcher and hpcjob need", "workdir": "-w", "entrypoint": "its default",
         "nvidia": "--device nvidia.com/gpu=all (CDI)", "amd": "--device /dev/kfd, /dev/dri",
         "intel": "--device /dev/dri", "writable": "always", "service": "in the background",
     },
